@@ -1,0 +1,58 @@
+# Two commands do everything on a machine with Python ≥ 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements-dev.lock
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test test-slow check format bench docs lock clean
+
+setup: $(STAMP)
+
+# uv where it is there; else a venv with pip, and uv installed into it.
+$(STAMP): $(LOCK) pyproject.toml
+	@echo "setting up $(VENV) from $(LOCK) (once; a minute or two)"
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv -q --clear --python $(PYTHON) $(VENV) && \
+	  uv pip sync -q --python $(BIN)/python --require-hashes $(LOCK) && \
+	  uv pip install -q --python $(BIN)/python --no-deps -e . ; \
+	else \
+	  $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip install -q uv && \
+	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(LOCK) && \
+	  $(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e . ; \
+	fi
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/search_ranking/demo.py $(if $(DATA),--data $(DATA))
+
+check: setup
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff format --quiet . ; $(BIN)/ruff check --quiet --fix .
+
+test: check
+	$(PYTEST) -n $(JOBS) -m "not slow"
+
+test-slow: check
+	$(PYTEST) -n $(JOBS) -m slow --timeout 3600
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+docs: setup
+	@$(BIN)/python docs/generate.py
+
+lock:
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml --extra mlflow --group dev -o $(LOCK)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

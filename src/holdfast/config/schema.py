@@ -1,0 +1,243 @@
+"""What a project may declare, as typed models. Pure: no files, no environment.
+
+Field names are the keys of `holdfast.yaml`. Durations are text such as `90s`, `30m`, `24h`, `7d`; shares are fractions.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from holdfast.verdict import OnInconclusive
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(value: Any) -> timedelta:
+    """`90s`, `30m`, `24h` or `7d` as a timedelta; ValueError otherwise."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(value))
+    if match is None:
+        raise ValueError("expected a duration such as 90s, 30m, 24h or 7d")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[list[str], BeforeValidator(_listed)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ModelConfig(_Strict):
+    """The model's name and how its predictions are asked for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    predict: str = "predict"  # the method of the model that gives predictions: predict, predict_proba, …
+    positive: Any = 1  # the label that counts as positive in binary metrics
+    allow_pickle: list[str] = []  # flavors or loaders that may unpickle, by name
+    python: str | None = None  # the interpreter of the environment models run in; default: the train command's
+    timeout: Duration = timedelta(minutes=10)  # for one load and one pass over the holdout
+
+
+class ColumnConfig(_Strict):
+    """What one column must look like; what is not declared is not checked."""
+
+    type: Literal["int", "float", "string", "bool", "timestamp", "date"] | None = None
+    required: bool = True
+    min: float | None = None
+    max: float | None = None
+    max_null_share: Share | None = None
+    values: list[Any] | None = None  # allowed values
+    max_unseen_share: Share | None = None  # categories the champion's training data did not have
+    unique: bool = False
+    max_drift: float | None = None  # corrected PSI against the champion's training data
+
+
+class ClassesConfig(_Strict):
+    """The balance of the label's classes."""
+
+    min_share: Share | None = None
+    max_share: Share | None = None
+    min_rows: int | None = None
+
+
+class DataConfig(_Strict):
+    """The training table and what must hold of it."""
+
+    train: str
+    label: str
+    key: Names | None = None  # what names a row; default: all columns
+    group: str | None = None  # the unit of randomness; default: the row
+    time: str | None = None
+    columns: dict[str, ColumnConfig] = {}
+    classes: ClassesConfig | None = None
+    min_rows: int = Field(default=1, ge=1)
+    max_row_change: float | None = Field(default=None, gt=0)  # |rows / champion's rows − 1|
+    time_ordered: bool = False
+    max_age: Duration | None = None  # of the newest row
+    max_drift: float | None = None  # corrected PSI of any column against the champion's training data
+    extra_columns: Literal["allow", "notice", "fail"] = "allow"
+
+
+class HoldoutConfig(_Strict):
+    """How the holdout is split off and how often it may be asked."""
+
+    name: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    share: float = Field(default=0.2, gt=0, lt=1)
+    by: Literal["unit", "time"] = "unit"  # time: the latest units
+    seed: int = 0
+    max_evaluations: int = Field(default=20, ge=1)
+
+
+class TrainConfig(_Strict):
+    """The user's training command."""
+
+    run: str
+    inputs: list[str] = []  # files, folders or globs whose content makes the stage stale
+    timeout: Duration = timedelta(hours=24)
+    seed: int = 0
+    parameters: dict[str, Any] = {}  # given to the command as HOLDFAST_PARAM_NAME and recorded
+    model_path: str = "model"  # the artifact of the run that holds the model
+
+
+class MetricGate(_Strict):
+    """Limits of one metric; at least one of them."""
+
+    min: float | None = None
+    max: float | None = None
+    max_regression: float | None = Field(default=None, ge=0)
+    max_total_regression: float | None = Field(default=None, ge=0)  # default: twice max_regression
+    gain: Literal["exponential", "linear"] = "exponential"
+    function: str | None = None  # module:function of the user's own metric
+    higher_is_better: bool | None = None  # for the user's own metric
+    on_inconclusive: OnInconclusive | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> MetricGate:
+        if self.min is None and self.max is None and self.max_regression is None:
+            raise ValueError("expected at least one of min, max and max_regression")
+        return self
+
+
+class SliceGates(_Strict):
+    """The same comparison inside each value of some columns."""
+
+    by: Names
+    max_regression: float = Field(ge=0)
+    min_units: int = Field(default=20, ge=2)
+    on_inconclusive: OnInconclusive = "report"
+
+
+class LatencyGate(_Strict):
+    """p99 of single calls, in milliseconds, and against the champion as a share of its p99."""
+
+    p99_ms: float | None = Field(default=None, gt=0)
+    max_regression_pct: float | None = Field(default=None, ge=0)  # a fraction: 0.10 is ten per cent
+    calls: int = Field(default=3000, ge=1)
+    batch_rows: int = Field(default=1, ge=1)  # rows in one call; for ranking, one unit is one call
+    on_inconclusive: OnInconclusive = "report"
+
+
+class GatesConfig(_Strict):
+    """The policy that can stop a release."""
+
+    file: str | None = None  # a ModelValidationConfig file instead
+    metrics: dict[str, MetricGate] = {}
+    slices: SliceGates | None = None
+    latency: LatencyGate | None = None
+    confidence: Confidence = 0.95
+    on_inconclusive: OnInconclusive = "fail"
+
+
+class CanaryStep(_Strict):
+    """One share of traffic, and for how many hours."""
+
+    share: float = Field(gt=0, lt=1)
+    hours: float | None = Field(default=None, gt=0)
+
+
+class CanaryConfig(_Strict):
+    """The steps of a canary."""
+
+    steps: list[CanaryStep] = Field(min_length=1)
+    min_hours: float = Field(default=24, gt=0)
+    max_hours: float = Field(default=96, gt=0)
+    unit: str | None = None
+
+
+class Guardrail(_Strict):
+    """How much worse an outcome or a built-in measure may become."""
+
+    max_drop: float | None = Field(default=None, ge=0)
+    max_rise: float | None = Field(default=None, ge=0)
+    absent: Literal["zero", "missing"] | None = None
+    delay: Duration | None = None
+
+
+class ReleaseConfig(_Strict):
+    """How a staged candidate reaches production."""
+
+    canary: CanaryConfig | None = None
+    guardrails: dict[str, Guardrail] = {}
+
+
+class DriftConfig(_Strict):
+    """When a column counts as drifted."""
+
+    psi: float = Field(default=0.15, gt=0)
+
+
+class MonitoringConfig(_Strict):
+    """What is watched, and how often."""
+
+    drift: DriftConfig = DriftConfig()
+    every: Duration = timedelta(hours=1)
+    alarms_per_month: float = Field(default=1.0, gt=0)  # tolerated false alarms
+
+
+class WorkflowConfig(_Strict):
+    """The GitHub workflow that retrains."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str
+    ref: str = "main"
+    token_env: str = "GITHUB_TOKEN"
+    api: str = "https://api.github.com"
+
+
+class RetrainingConfig(_Strict):
+    """When a retraining is asked for, and who starts it."""
+
+    drift: float | None = None
+    every_days: float | None = Field(default=None, gt=0)
+    on_change: list[str] = []
+    cooldown_hours: float = Field(default=12, ge=0)
+    workflow: WorkflowConfig | None = None  # default: `holdfast run` here
+
+
+class Project(_Strict):
+    """A whole `holdfast.yaml`."""
+
+    version: Literal[1] = 1
+    model: Annotated[ModelConfig, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)]
+    registry: str = "sqlite:///mlflow.db"
+    store: str = ".holdfast"
+    data: DataConfig
+    holdout: HoldoutConfig = HoldoutConfig()
+    train: TrainConfig | None = None
+    gates: GatesConfig = GatesConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
