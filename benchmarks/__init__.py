@@ -1,0 +1,1 @@
+"""What `make bench` measures: each module has `main() -> None`, which prints one table of figures side by side."""
