@@ -1,0 +1,8 @@
+"""Which environment the user's code runs in, named by the hash of what is installed there."""
+
+from __future__ import annotations
+
+from holdfast.environment.fingerprint import Change, Fingerprint, difference, fingerprint
+from holdfast.environment.interpreter import find_program, resolve_python
+
+__all__ = ["Change", "Fingerprint", "difference", "find_program", "fingerprint", "resolve_python"]
