@@ -33,9 +33,11 @@ def predictions_to_parquet(predictions: Predictions, keys: pa.Table | None = Non
         "fingerprint": predictions.fingerprint,
         "digest": predictions.digest,
     }
-    table = pa.table({name: keys.column(name) for name in keys.column_names} if keys is not None else {})
-    for name, column in parts.items():
-        table = table.append_column(name, pa.array(column, type=pa.string() if column.dtype == object else None))
+    columns = {name: keys.column(name) for name in keys.column_names} if keys is not None else {}
+    columns |= {
+        name: pa.array(part, type=pa.string() if part.dtype == object else None) for name, part in parts.items()
+    }
+    table = pa.table(columns)
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({"holdfast": json.dumps(about)}), sink, compression="zstd")
     return bytes(sink.getvalue())
