@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from holdfast.errors import UserError
 
 _STREAM_BYTES = 1 << 20  # a column chunk is read through a buffer of this size, so that row groups may be large
+_LARGE_DICTIONARY = 1 << 17  # compressed bytes of a dictionary page from which text is read as text
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -40,8 +41,8 @@ def part_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The named columns of one file in the shared schema; with `dictionary`, text columns keep their dictionaries."""
     own = [name for name in columns if name in part.schema.names]
-    encoded = [name for name in own if dictionary and _is_text(schema.field(name).type)]
     try:
+        encoded = _small_dictionaries(part.path, own) if dictionary else []
         with _reader(part.path, encoded) as reader:
             if not own:
                 yield from _constant_batches(part, schema, columns, batch_rows)
@@ -52,6 +53,27 @@ def part_batches(
         raise UserError(
             f"{part.path} is damaged: {_first_line(error)}.", hint="Write the file again.", reason_code="damaged_table"
         ) from error
+
+
+def _small_dictionaries(path: Path, columns: Sequence[str]) -> list[str]:
+    """The text columns whose dictionaries are worth keeping.
+
+    A large one comes with every batch and costs more than the values themselves: 6 s instead of 1.6 s for ten million
+    rows where one column of thirty has 430,000 values.
+    """
+    wanted = set(columns)
+    with _reader(path, []) as reader:
+        metadata, names = reader.metadata, {f.name for f in reader.schema_arrow if _is_text(plain_type(f.type))}
+    sizes: dict[str, int] = {}
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            column = metadata.row_group(group).column(place)
+            name = column.path_in_schema
+            if name in names & wanted:
+                start = column.dictionary_page_offset
+                size = _LARGE_DICTIONARY if start is None else column.data_page_offset - start
+                sizes[name] = max(sizes.get(name, 0), size)
+    return [name for name in columns if sizes.get(name, _LARGE_DICTIONARY) < _LARGE_DICTIONARY]
 
 
 def conform(

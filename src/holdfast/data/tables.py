@@ -11,6 +11,7 @@ import pyarrow as pa
 from holdfast.data._csv import csv_batches, infer_csv
 from holdfast.data._parquet import ParquetPart, open_parts, part_batches
 from holdfast.errors import UserError
+from holdfast.store.content import canonical_json, digest, digest_file
 
 BATCH_ROWS = 131_072  # 30 columns of numbers and dictionary codes in one batch are about 30 MB
 
@@ -79,8 +80,6 @@ class Table:
         `memory` maps a path to [size, mtime_ns, inode, digest]; a file whose first three are unchanged is not read
         again. It is updated in place. The name of a table that is one file does not count.
         """
-        from holdfast.store.content import canonical_json, digest
-
         alone = self.files == (self.path,)
         names = ["" if alone else file.relative_to(self.path).as_posix() for file in self.files]
         return digest(
@@ -135,8 +134,6 @@ def _hidden(root: Path, file: Path) -> bool:
 
 
 def _file_digest(file: Path, memory: MutableMapping[str, Any] | None) -> str:
-    from holdfast.store.content import digest_file
-
     if memory is None:
         return digest_file(file)
     before = _state(file)

@@ -1,0 +1,108 @@
+"""64-bit hashes of column values, computed on whole Arrow arrays. The same value has the same hash in every process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Hashes = npt.NDArray[np.uint64]
+
+NULL_HASH = np.uint64(0x9E3779B97F4A7C15)
+_LENGTH = np.uint64(0xA0761D6478BD642F)
+_WORD = np.uint64(0xE7037ED1A0B428DB)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_WORD_BYTES = 8
+_BYTES = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
+
+
+def hash_array(array: pa.Array) -> Hashes:
+    """Hashes of the values, shape (n,); every null has the same hash, and so has every NaN."""
+    if pa.types.is_dictionary(array.type):
+        return _hash_dictionary(array)
+    if any(is_bytes(array.type) for is_bytes in _BYTES):
+        hashes = _hash_bytes(array)
+    elif pa.types.is_integer(array.type) or pa.types.is_temporal(array.type):
+        hashes = _mix(_int64(array).view(np.uint64))
+    elif pa.types.is_floating(array.type):
+        hashes = _hash_floats(array)
+    else:
+        hashes = _hash_bytes(pa.array([repr(value) for value in array.to_pylist()], pa.string()))
+    if array.null_count:
+        hashes[np.asarray(array.is_null())] = NULL_HASH
+    return hashes
+
+
+def hash_rows(batch: pa.RecordBatch, columns: list[str]) -> Hashes:
+    """One hash per row over the values of `columns`, in their order."""
+    hashes = hash_array(batch.column(columns[0]))
+    for name in columns[1:]:
+        hashes = _mix((hashes * _WORD) ^ hash_array(batch.column(name)))
+    return hashes
+
+
+def _mix(values: Hashes) -> Hashes:
+    """The finalizer of splitmix64 (Steele, Lea and Flood 2014): a bijection that spreads every bit."""
+    values = (values ^ (values >> np.uint64(30))) * _MIX_1
+    values = (values ^ (values >> np.uint64(27))) * _MIX_2
+    mixed: Hashes = values ^ (values >> np.uint64(31))
+    return mixed
+
+
+def _int64(array: pa.Array) -> npt.NDArray[np.int64]:
+    if pa.types.is_temporal(array.type):
+        array = array.cast(pa.int32()).cast(pa.int64()) if array.type.bit_width == 32 else array.cast(pa.int64())
+    filled = array.fill_null(0) if array.null_count else array
+    values = filled.to_numpy(zero_copy_only=False)
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
+
+
+def _hash_floats(array: pa.Array) -> Hashes:
+    values = array.to_numpy(zero_copy_only=False).astype(np.float64) + 0.0  # −0.0 becomes 0.0
+    values[np.isnan(values)] = np.nan  # one bit pattern for every NaN
+    return _mix(values.view(np.uint64))
+
+
+def _hash_dictionary(array: pa.DictionaryArray) -> Hashes:
+    hashes = hash_array(array.dictionary)
+    codes = array.indices
+    if codes.null_count:
+        codes = codes.fill_null(len(hashes))
+        hashes = np.append(hashes, NULL_HASH)
+    return hashes[codes.to_numpy(zero_copy_only=False)]
+
+
+def _hash_bytes(array: pa.Array) -> Hashes:
+    """Eight bytes at a time over all values at once; the work is the bytes of the array."""
+    starts, lengths, words = _words(array)
+    hashes: Hashes = _mix(lengths.astype(np.uint64) * _LENGTH + _WORD)
+    active: npt.NDArray[Any] = np.arange(len(lengths))
+    position = 0
+    while True:
+        active = active[lengths[active] > position]
+        if not len(active):
+            return hashes
+        word = words[starts[active] + position]
+        rest = lengths[active] - position
+        partial = rest < _WORD_BYTES
+        kept = np.where(partial, rest * 8, 0).astype(np.uint64)
+        word = np.where(partial, word & ((np.uint64(1) << kept) - np.uint64(1)), word)
+        hashes[active] = _mix((hashes[active] ^ word) * _WORD)
+        position += _WORD_BYTES
+
+
+def _words(array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Hashes]:
+    """Start and length of every value, and the eight bytes that begin at each byte of the data."""
+    _, offset_buffer, data_buffer = array.buffers()
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    count = len(array) + 1
+    width = np.int64 if wide else np.int32
+    offsets = np.frombuffer(offset_buffer, width)[array.offset : array.offset + count].astype(np.int64)
+    size = int(offsets[-1] - offsets[0])
+    padded = np.zeros(size + _WORD_BYTES, np.uint8)
+    if size:
+        padded[:size] = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+    words = np.ndarray((size + 1,), np.dtype("<u8"), padded.data, strides=(1,))
+    return offsets[:-1] - offsets[0], np.diff(offsets), words
