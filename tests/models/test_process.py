@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from holdfast.errors import HoldfastError, OutsideError, UserError
+from holdfast.models import worker
 from holdfast.models.process import InProcess, LoadedModel, Worker
 from holdfast.models.reference import CallableModel
 
@@ -152,6 +153,7 @@ def test_a_hanging_model_is_stopped_with_all_it_started(project: Path) -> None:
 PARENT = """
 import sys
 from pathlib import Path
+from holdfast.models import worker
 from holdfast.models.process import Worker
 from holdfast.models.reference import CallableModel
 
@@ -207,3 +209,19 @@ def test_an_environment_without_pandas(project: Path) -> None:
         (project / "saved" / "MLmodel").write_text("flavors: {}")
         with pytest.raises(UserError, match="has no mlflow"):
             model.load(project / "saved")
+
+
+def test_an_environment_with_pyarrow_only(project: Path) -> None:
+    for name in ("rows.parquet", "rows.csv"):
+        if name.endswith(".csv"):
+            (project / name).write_text("id,age,label\na,10,0\nb,20,0\nc,40,1\nd,40,1\n")
+        table = worker.read_without_pandas(str(project / name), ["label", "absent"], name.endswith(".csv"))
+        assert table.column_names == ["id", "age"]
+        assert worker.rows_of(table, [2, 0])["id"].to_pylist() == ["c", "a"]
+        assert worker.plain(table["age"]).tolist() == [10, 20, 40, 40]
+
+
+def test_modules_of_the_project_are_not_hidden_by_ours(project: Path) -> None:
+    (project / "predict.py").write_text("def predict(table):\n    return [7] * len(table)\n")
+    with in_worker(project) as model:
+        assert ask(model, project, "predict", module="predict").tolist() == [7] * 4

@@ -9,18 +9,19 @@ not environment: it is listed, not hashed. Works on Python 3.9 and newer.
 """
 
 # Paths are text here: importing pathlib would take longer than everything below.
-# ruff: noqa: PTH112, PTH116, PTH118, PTH123, PTH208
+# ruff: noqa: E402, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
+import os
 import sys
 
-if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/")[0]:
+_HERE = os.path.dirname(os.path.realpath(__file__))
+if __name__ == "__main__" and sys.path and os.path.realpath(sys.path[0]) == _HERE:
     del sys.path[0]  # the command being described does not have this folder on its path
 
 import hashlib
 import json
-import os
 import platform
 import re
 import time

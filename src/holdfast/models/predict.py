@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,8 @@ def predict(
         values = check_values(loaded.predict(), rows, name)
         seconds, classes = loaded.seconds, loaded.classes
     values = positive_score(values, classes, model_config.positive, name)
-    return Predictions(values, seconds=seconds, fingerprint=fingerprint(python, cwd).digest)
+    where = sys.executable if in_process else python
+    return Predictions(values, seconds=seconds, fingerprint=fingerprint(where, cwd).digest)
 
 
 def local_target(

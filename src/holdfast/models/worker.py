@@ -12,18 +12,19 @@ pyarrow.Table; without both, and for a CSV file only, a list of dicts.
 """
 
 # Paths are text here, as the protocol brings them.
-# ruff: noqa: PTH118, PTH123
+# ruff: noqa: E402, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
+import os
 import sys
 
-if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/")[0]:
+_HERE = os.path.dirname(os.path.realpath(__file__))
+if __name__ == "__main__" and sys.path and os.path.realpath(sys.path[0]) == _HERE:
     del sys.path[0]  # the user's `import predict` must not find ours
 
 import importlib
 import json
-import os
 import queue
 import signal
 import sysconfig

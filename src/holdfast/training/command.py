@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import OutsideError, UserError
+from holdfast.models.process import end_group
 
 INTERRUPT_GRACE_SECONDS = 10.0  # for a command to save its work after Ctrl-C
-KILL_GRACE_SECONDS = 2.0
 _LAST_LINES = 20
 _SHELL_CHARACTERS = set("|&;<>()*?[]{}~!#\n")
 
@@ -90,7 +90,7 @@ def run_command(
             pass_on(line)
         raise
     finally:
-        _end(process)
+        end_group(process)
         output.close()
     return Finished(process.returncode, tuple(last), time.monotonic() - start)
 
@@ -156,14 +156,3 @@ def _ended(process: subprocess.Popen[bytes], end: float) -> bool:
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of the group behind."""
-    try:
-        _signal_group(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_GRACE_SECONDS)
-    finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
