@@ -17,6 +17,7 @@ from holdfast.data._hashing import Hashes
 Counts = npt.NDArray[np.int64]
 
 CAPACITY = 4096  # a column with more distinct values is no longer counted value by value
+FREQUENT = 100  # values that are kept of such a column
 KEPT_HASHES = 2048  # of the distinct-value sketch: a standard error of 2.2 %
 SHOWN_CHARACTERS = 64  # of a value, in reports and stored profiles
 
@@ -136,7 +137,7 @@ def make_categories(summary: CategorySummary, sampled: tuple[Hashes, pa.Array] |
     elif sampled is not None:
         hashes, texts = sampled
         distinct, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-        frequent = np.argsort(-counts, kind="stable")[:CAPACITY]
+        frequent = np.argsort(-counts, kind="stable")[:FREQUENT]
         frequent = frequent[counts[frequent] > 1]
         shown = texts.take(first[frequent]).to_pylist()
         found = list(zip(counts[frequent].tolist(), shown, distinct[frequent].tolist(), strict=True))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-_CELLS = 4096
+_CELLS = 1 << 14
+_SORTED = 4096  # fewer values are sorted outright
 _NARROW = 1 << 16  # integers of a smaller range are counted one by one
 
 
@@ -37,7 +38,7 @@ def _ranks(values: npt.NDArray[Any], edges: Floats) -> tuple[Counts, Counts]:
     floats = values.astype(np.float64, copy=False)
     width = edges[-1] - edges[0]
     scale = (_CELLS - 3) / width if width > 0 else 0.0
-    if len(values) < _CELLS or not np.isfinite(width) or not 0 < scale < np.inf:
+    if len(values) < _SORTED or not np.isfinite(width) or not 0 < scale < np.inf:
         return _ranks_by_sorting(floats, edges)
     return _ranks_by_grid(floats, edges, scale)
 
@@ -70,9 +71,8 @@ def _ranks_by_grid(values: Floats, edges: Floats, scale: float) -> tuple[Counts,
     return far + below, far + upto
 
 
-def _to_grid(values: Floats, low: float, scale: float) -> npt.NDArray[np.int32]:
-    places = values - low
-    places *= scale
-    places += 1.0
+def _to_grid(values: Floats, low: float, scale: float) -> npt.NDArray[np.intp]:
+    places = values * scale
+    places += 1.0 - low * scale
     np.clip(places, 0, _CELLS - 1, out=places)
-    return places.astype(np.int32)
+    return places.astype(np.intp)
