@@ -38,7 +38,8 @@ def install(python: Path, name: str, version: str, files: dict[str, str], *, ins
         place.write_text(text)
         content = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
         lines.append(f"{path},sha256={content},{len(text)}")
-    lines += [f"{name}/__pycache__/x.cpython-311.pyc,,"] if installer == "pip" else []
+    if installer == "pip":
+        lines += [f"{name}/__pycache__/x.cpython-311.pyc,,", f"{name}/__pycache__/y.cpython-311.pyc,sha256=abc,3"]
     (info / "RECORD").write_text("\n".join([*lines, f"{info.name}/RECORD,,"]) + "\n")
     return info
 

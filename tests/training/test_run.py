@@ -173,6 +173,7 @@ with mlflow.start_run():
 """
 
 
+@pytest.mark.filterwarnings("ignore:.*noload:Warning")
 def test_a_run_of_the_real_mlflow(tmp_path: Path) -> None:
     registry = open_registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     result = trained(tmp_path, MLFLOW, registry)

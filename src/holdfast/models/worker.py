@@ -3,9 +3,10 @@
     python worker.py READ_FD WRITE_FD
 
 One JSON document a line each way. Requests: {"do": "load" | "give" | "predict" | "time", …}; replies: {"ok": …} or
-{"error": {"kind", "type", "message", "where"}}. Predictions go through a file, because they are large and must come
-back exactly: raw numbers with their dtype and shape, or JSON for everything else. What user code prints goes to
-stderr. When the pipe closes (the parent is gone) the whole process group ends. Works on Python 3.9 and newer.
+{"error": {"kind", "type", "message", "where"}}. The pipe is private, so what user code prints cannot mix with them.
+Predictions go through a file, because they are large and must come back exactly: raw numbers with their dtype and
+shape, or JSON for everything else. When the pipe closes (the parent is gone) the whole process group ends. Works on
+Python 3.9 and newer.
 
 A model receives the table as the environment's own libraries read it: a pandas DataFrame; without pandas a
 pyarrow.Table; without both, and for a CSV file only, a list of dicts.
@@ -303,7 +304,6 @@ def listen(read_fd: int, requests: Any) -> None:
 
 
 def main(read_fd: int, write_fd: int) -> None:
-    os.dup2(2, 1)
     for fd in (read_fd, write_fd):
         os.set_inheritable(fd, False)
     requests = queue.Queue()  # type: Any
