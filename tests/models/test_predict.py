@@ -13,9 +13,9 @@ from holdfast.config.schema import ModelConfig
 from holdfast.environment import fingerprint
 from holdfast.errors import OutsideError, UserError
 from holdfast.models.latency import Timed, _calls_in_a_block, alternate, measure_latency
-from holdfast.models.predict import Predictions, predict
+from holdfast.models.predict import Predictions, local_target, predict
 from holdfast.models.process import InProcess
-from holdfast.models.reference import CallableModel, parse_reference
+from holdfast.models.reference import CallableModel, MlflowModel, parse_reference
 
 CONFIG = ModelConfig(name="m", timeout=timedelta(seconds=60))
 
@@ -141,3 +141,15 @@ def test_a_file_cannot_be_timed(project: Path) -> None:
     (project / "scores.csv").write_text("id,score\n")
     with pytest.raises(UserError, match="file of predictions, so its latency cannot be measured"):
         measured(project, "scores.csv", None)
+
+
+def test_a_registered_model_is_fetched_and_a_function_or_folder_is_not(tmp_path: Path) -> None:
+    class Fetching:
+        def download(self, uri: str, folder: Path) -> Path:
+            return folder / uri.rpartition("/")[2]
+
+    fetching: Any = Fetching()
+    assert local_target(MlflowModel("models:/ranker/3"), fetching, tmp_path) == tmp_path / "3"
+    assert local_target(MlflowModel("models:/ranker/3"), lambda: fetching, tmp_path) == tmp_path / "3"
+    assert local_target(MlflowModel(str(tmp_path)), None, tmp_path / "cache") == tmp_path
+    assert local_target(CallableModel("m", "f"), None, tmp_path) == CallableModel("m", "f")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holdfast.registry import open_registry
 
 from holdfast.config.schema import TrainConfig
 from holdfast.errors import OutsideError, UserError
+from holdfast.registry import open_registry
 from holdfast.training import TrainingResult, train
 
 TAGS = {"holdfast.commit": "c0ffee", "holdfast.data": "sha256:1", "holdfast.environment": "sha256:2"}
