@@ -166,7 +166,8 @@ with Worker(sys.executable, ".", name="scoring") as model:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how: signal.Signals, project: Path) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=project, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "TMPDIR": str(project)}  # a killed parent cannot tidy up
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=project, env=environment, stderr=subprocess.DEVNULL)
     started = pids(project)
     parent.send_signal(how)
     parent.wait(20)
