@@ -49,7 +49,7 @@ def infer_csv(path: Path) -> CsvShape:
         try:
             with _open(path, types, threads=False) as reader:
                 schema = reader.schema
-                _check_header(path, schema.names)
+                _check_header(path, schema)
                 for batch in reader:
                     rows += batch.num_rows
             return CsvShape(pa.schema([(f.name, f.type) for f in schema]), rows, tuple(notes))
@@ -79,10 +79,14 @@ def _open(
     )
 
 
-def _check_header(path: Path, names: Sequence[str]) -> None:
+def _check_header(path: Path, schema: pa.Schema) -> None:
+    names = schema.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"{path} names the column {twice[0]!r} twice.", hint="Rename one of them in the first line.")
+    for field in schema:
+        if pa.types.is_binary(field.type):  # Arrow's answer to bytes that are no UTF-8
+            raise UserError(f"{path} is not UTF-8 text in column {field.name!r}.", hint="Save the file as UTF-8.")
 
 
 def _widened(

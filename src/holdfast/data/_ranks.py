@@ -49,7 +49,8 @@ def _ranks_by_sorting(values: Floats, edges: Floats) -> tuple[Counts, Counts]:
 
 
 def _ranks_of_integers(values: npt.NDArray[Any], low: int, edges: Floats) -> tuple[Counts, Counts]:
-    counted = np.bincount((values - values.dtype.type(low)).astype(np.int64))
+    wide = values if values.dtype.itemsize == 8 else values.astype(np.int64)  # int8 has no room for a difference
+    counted = np.bincount((wide - wide.dtype.type(low)).astype(np.int64))
     present = np.flatnonzero(counted)
     total = np.concatenate([[0], np.cumsum(counted[present])])
     distinct = (present + low).astype(np.float64)
