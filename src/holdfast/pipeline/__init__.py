@@ -1,0 +1,1 @@
+"""The road as one thing: what would run and why, and running it."""
