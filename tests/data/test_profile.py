@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def build(table: pa.Table, cuts: list[int], reference: Profile | None = None, gr
     """The profile of `table`, given in batches that end at `cuts`."""
     builder = ProfileBuilder(table.schema, reference, group=group)
     ends = [0, *sorted(cut % (table.num_rows + 1) for cut in cuts), table.num_rows]
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in itertools.pairwise(ends):
         builder.add(_batch(table.slice(begin, end - begin)))
     return builder.finish()
 
@@ -226,11 +227,11 @@ def test_large_tables_are_sampled_evenly_and_quantiles_are_near(tmp_path: Path) 
     pq.write_table(pa.table({"x": ordered, "w": words, "u": [f"{k}" for k in range(rows)]}), tmp_path / "t.parquet")
     profile = profile_table(open_table(tmp_path / "t.parquet"))
     assert profile.sample is not None
-    assert 50_000 <= profile.sample.rows <= 100_000
+    assert 32_000 <= profile.sample.rows <= 65_536
     grid = profile.columns["x"].baseline
     assert isinstance(grid, Grid)
     for share in (0.01, 0.25, 0.5, 0.75, 0.99):
-        assert np.searchsorted(ordered, quantile(grid, share)) / rows == pytest.approx(share, abs=0.006)
+        assert np.searchsorted(ordered, quantile(grid, share)) / rows == pytest.approx(share, abs=0.008)
     assert profile.columns["u"].distinct == pytest.approx(rows, rel=0.08)
     again = profile_table(open_table(tmp_path / "t.parquet"), reference=Profile.from_json(profile.to_json()))
     exact = again.columns["x"].numbers
@@ -245,7 +246,9 @@ def test_more_categories_than_are_counted_give_the_frequent_ones() -> None:
     rng.shuffle(words)
     known = build(pa.table({"w": words}), [4000, 9000]).columns["w"].baseline
     assert isinstance(known, Categories)
-    assert (known.complete, known.values, known.counts.tolist(), known.rows) == (False, ("often",), [5000], 11_000)
+    # Half of the rows pick the frequent values, the other half counts them.
+    assert (known.complete, known.values, known.rows) == (False, ("often",), 5500)
+    assert known.counts[0] == pytest.approx(2500, abs=150)
 
 
 def test_units_give_the_design_effect_of_constant_columns() -> None:

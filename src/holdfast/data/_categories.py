@@ -136,12 +136,16 @@ def make_categories(summary: CategorySummary, sampled: tuple[Hashes, pa.Array] |
         complete, rows = True, sum(count for count, _, _ in found)
     elif sampled is not None:
         hashes, texts = sampled
-        distinct, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-        frequent = np.argsort(-counts, kind="stable")[:FREQUENT]
-        frequent = frequent[counts[frequent] > 1]
-        shown = texts.take(first[frequent]).to_pylist()
-        found = list(zip(counts[frequent].tolist(), shown, distinct[frequent].tolist(), strict=True))
-        complete, rows = False, len(hashes)
+        # One half of the sample says which values are frequent, the other half how frequent: values that were picked
+        # for a high count would be overestimated by that count.
+        distinct, first, picked = np.unique(hashes[::2], return_index=True, return_counts=True)
+        frequent = np.argsort(-picked, kind="stable")[:FREQUENT]
+        frequent = frequent[picked[frequent] > 1]
+        others = np.sort(hashes[1::2])
+        counts = np.searchsorted(others, distinct[frequent], "right") - np.searchsorted(others, distinct[frequent])
+        shown = texts.take(pa.array(2 * first[frequent])).to_pylist()
+        found = list(zip(counts.tolist(), shown, distinct[frequent].tolist(), strict=True))
+        complete, rows = False, len(others)
     else:
         return None
     found.sort(key=lambda item: (-item[0], item[1], item[2]))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from holdfast.errors import UserError
 
-_STREAM_BYTES = 1 << 20  # a column chunk is read through a buffer of this size, so that row groups may be large
+_STREAM_BYTES = 1 << 17  # a column chunk is read through a buffer of this size, so that row groups may be large
 _LARGE_DICTIONARY = 1 << 17  # compressed bytes of a dictionary page from which text is read as text
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 

@@ -13,7 +13,7 @@ from holdfast.data._blocks import Block, numbers_of
 from holdfast.data._categories import SHOWN_CHARACTERS
 from holdfast.data._hashing import Hashes, hash_array
 
-CAPACITY = 100_000  # rows; a table with no more of them is kept whole
+CAPACITY = 65_536  # rows; a table with no more of them is kept whole
 
 
 class RowSample:

@@ -5,7 +5,7 @@
     profile = builder.finish()                            # profiles of parts: one.merge(other)
 
 Rows, nulls, minimum, maximum, the counts against a reference and the counts of up to 4,096 categories are exact and the
-same however a table was split. Quantiles are read from a uniform sample of 50,000 to 100,000 rows, the whole of a
+same however a table was split. Quantiles are read from a uniform sample of 32,768 to 65,536 rows, the whole of a
 smaller table, and their counts say how many rows that was, so that no test takes them for more.
 """
 

@@ -13,7 +13,7 @@ from holdfast.data._parquet import ParquetPart, open_parts, part_batches
 from holdfast.errors import UserError
 from holdfast.store.content import canonical_json, digest, digest_file
 
-BATCH_ROWS = 131_072  # 30 columns of numbers and dictionary codes in one batch are about 30 MB
+BATCH_ROWS = 65_536  # 30 columns of numbers and dictionary codes in one batch are about 15 MB
 
 _CSV = (".csv", ".csv.gz")
 _PARQUET = (".parquet", ".pq")
