@@ -1,0 +1,1 @@
+"""From evidence and policy to checks: quality, slices, latency; two columns without a project."""
