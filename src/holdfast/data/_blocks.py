@@ -107,9 +107,10 @@ class Block:
 
     def row_hashes(self) -> Hashes:
         """One hash per row, (n,), comparable with those of `entries`."""
-        if self.kind == "categorical" and pa.types.is_boolean(self.array.type):
-            return hash_array(_as_text(self.array))
-        return hash_array(self.array)
+        array = self.array
+        if pa.types.is_dictionary(array.type):
+            return hash_array(pa.DictionaryArray.from_arrays(array.indices, _as_text(array.dictionary)))
+        return hash_array(_as_text(array) if self.kind == "categorical" else array)
 
 
 def _as_text(values: pa.Array) -> pa.Array:

@@ -111,13 +111,14 @@ def _category_counts(reference: ColumnProfile, current: ColumnProfile, nulls: tu
         return None
     present = reference.rows - reference.nulls
     x = known.counts * (present / max(1, known.rows))
-    y = counted.against.astype(np.float64)
-    others = max(0.0, present - x[:TOP].sum()), y[TOP:].sum() if len(known.values) > TOP else y[-1]
-    top = min(TOP, len(known.values))
+    y = counted.against[:-1].astype(np.float64)
+    # Chosen by both tables together: values chosen for a high count in one of them would seem to fall in the other.
+    top = np.argsort(-(x + y), kind="stable")[:TOP]
+    others = max(0.0, present - x[top].sum()), counted.against.sum() - y[top].sum()
     return (
-        [*known.values[:TOP], "other", "null"],
-        _joined(x[:top], [others[0]], nulls[0]),
-        _joined(y[:top], [others[1]], nulls[1]),
+        [*(known.values[place] for place in top), "other", "null"],
+        _joined(x[top], [others[0]], nulls[0]),
+        _joined(y[top], [others[1]], nulls[1]),
         None,
     )
 
