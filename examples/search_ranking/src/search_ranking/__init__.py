@@ -1,0 +1,1 @@
+"""Search ranking for a shop: features, a learning-to-rank model, and the data it is shown with."""

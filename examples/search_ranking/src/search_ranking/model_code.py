@@ -1,0 +1,24 @@
+"""The ranker as MLflow serves it: loaded from its own files, nothing is unpickled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from search_ranking.pipelines import Ranker
+
+
+class RankingModel(mlflow.pyfunc.PythonModel):
+    """Rows with `query` and `product_title` in, scores out."""
+
+    def load_context(self, context: Any) -> None:
+        self.ranker = Ranker.load(context.artifacts["ranker"])
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+        return self.ranker.predict(model_input)
+
+
+mlflow.models.set_model(RankingModel())
