@@ -1,6 +1,6 @@
 """Register a run's model and stage it as the candidate.
 
-    python scripts/promote_to_staging.py --run-id RUN --model-name search-ranking
+python scripts/promote_to_staging.py --run-id RUN --model-name search-ranking
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Judge a run's model against the thresholds and the champion; exit status 1 where it does not pass.
 
-    python scripts/validate_model.py --run-id RUN --model-name search-ranking --config config/validation_gates.yaml
+python scripts/validate_model.py --run-id RUN --model-name search-ranking --config config/validation_gates.yaml
 """
 
 from __future__ import annotations

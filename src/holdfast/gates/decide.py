@@ -45,6 +45,7 @@ class Question:
     subject: str = "the candidate"  # how the sentence begins
     limit: str = "the limit"  # what the threshold is called
     number: str = ".4g"
+    scale: Literal["absolute", "relative"] = "absolute"
     sign: bool = False  # write the estimate with its sign: it is a difference
     unit_suffix: str = ""
 
@@ -90,6 +91,7 @@ def no_answer(
         metric=question.metric,
         threshold=question.threshold,
         direction=question.direction,
+        scale=question.scale,
         on_inconclusive=question.on_inconclusive,
         reason_code=reason_code,
     )

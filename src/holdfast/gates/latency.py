@@ -71,6 +71,7 @@ def _regression(timings: Timings, margin: float, gate: LatencyGate, confidence: 
         subject="the candidate against the champion",
         limit="the margin",
         number=".1%",
+        scale="relative",
         sign=True,
     )
     candidate, champion = timings.candidate, timings.champion

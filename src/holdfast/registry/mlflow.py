@@ -51,18 +51,25 @@ class MlflowRegistry:
         if known:
             return known[-1]
         with self._explained():
+            place, model_id = self._place(source)
             made = self._client.create_model_version(
-                model, self._artifact_source(source), run_id=run_id, tags={**tags, "holdfast.source": source}
+                model, place, run_id=run_id, tags={**tags, "holdfast.source": source}, model_id=model_id
             )
         return _version(made)
 
-    def _artifact_source(self, source: str) -> str:
-        """Where the files of `runs:/…` really are: MLflow 3 knows them as a logged model or as artifacts of the run."""
+    def _place(self, source: str) -> tuple[str, str | None]:
+        """Where the files of `runs:/ID/PATH` are: artifacts of the run or, since MLflow 3, a logged model of its own."""
         if not source.startswith("runs:/"):
-            return source
-        from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
-
-        return str(RunsArtifactRepository.get_underlying_uri(source, self.uri))
+            return source, None
+        run_id, _, path = source.removeprefix("runs:/").partition("/")
+        run = self._client.get_run(run_id)
+        outputs = sorted(run.outputs.model_outputs, key=lambda output: output.step) if run.outputs else []
+        for output in reversed(outputs):
+            if self._client.get_logged_model(output.model_id).name == path:
+                return f"models:/{output.model_id}", output.model_id
+        if any(item.path == f"{path}/MLmodel" for item in self._client.list_artifacts(run_id, path)):
+            return f"{run.info.artifact_uri}/{path}", None
+        raise UserError(f"{source} holds no saved MLflow model.", hint="Log one with mlflow's log_model(name=…).")
 
     def version(self, model: str, version: str) -> Version | None:
         if not str(version).isdigit():

@@ -110,8 +110,9 @@ def render_terminal(report: Report, console: Console) -> None:
     wide = console.width >= _ROOM_FOR_PICTURE
     for title in ("", "check", "estimate", "limit", "n", *(["interval and limit"] if wide else [])):
         table.add_column(title, no_wrap=title != "check", overflow="fold")
+    small = [check for check in report.checks if is_small_slice(check)]
     for _, checks in grouped(report.checks):
-        for check in checks:
+        for check in (c for c in checks if not is_small_slice(c)):
             estimate = (
                 "" if check.estimate is None else f"{numbers.figure(check, check.estimate)} {numbers.interval(check)}"
             )
@@ -122,6 +123,8 @@ def render_terminal(report: Report, console: Console) -> None:
             table.add_row(*shown)
     if report.checks:
         console.print(table, soft_wrap=False)
+    if small:
+        console.print(Text(f"{len(small)} slices have too few units for a verdict of their own.", style="dim"))
     for notice in report.notices:
         console.print(Text(_plain(f"notice: {notice}", plain), style="yellow"))
     for check in report.failed:
@@ -129,6 +132,11 @@ def render_terminal(report: Report, console: Console) -> None:
     word = WORDS[report.verdict]
     head = f"{marks[report.verdict]} {report.title} {word}"
     console.print(Text(_plain(head, plain), style=f"bold {_COLOURS[report.verdict]}"))
+
+
+def is_small_slice(check: CheckResult) -> bool:
+    """A slice that is open for want of units and stops nothing: one line says how many there are."""
+    return check.kind == "slice" and check.reason_code == "scarce_evidence" and check.counts_as is None
 
 
 def _plain(text: str, ascii_only: bool) -> str:

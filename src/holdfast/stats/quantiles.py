@@ -69,11 +69,11 @@ def compare_quantiles(
     """The candidate's quantile less the champion's, from calls that alternate in blocks.
 
     Both have shape (blocks, calls), and block i of the one was timed beside block i of the other. With `relative` the
-    difference is a share of the champion's quantile. The interval holds every shift of the candidate's calls (on the log
-    scale where relative) that a paired test of exceedances does not reject; its unit is the pair of blocks, so calls that
-    depend on their neighbours do no harm. Fewer than 30 blocks or 3,000 calls give a `shortage`. Nothing here is random;
-    `seed` is taken so that all comparisons are called alike. Raises ValueError for values that are not finite or, where
-    relative, not positive.
+    difference is a share of the champion's quantile. The interval holds every shift of the candidate's calls (on the
+    log scale where relative) that a paired test of exceedances does not reject; its unit is the pair of blocks, so
+    calls that depend on their neighbours do no harm. Fewer than 30 blocks or 3,000 calls give a `shortage`. Nothing
+    here is random; `seed` is taken so that all comparisons are called alike. Raises ValueError for values that are not
+    finite or, where relative, not positive.
     """
     del seed
     champion, candidate = (_finite(blocks, dimensions=2) for blocks in (champion_blocks, candidate_blocks))
@@ -95,7 +95,9 @@ def compare_quantiles(
     }
     if shortage is not None:
         return measured(value, lambda _: (None, None), confidence, **common)
-    found = _invert(*((np.log(champion), np.log(candidate)) if relative else (champion, candidate)), q)
+    if relative:
+        champion, candidate = np.log(champion), np.log(candidate)
+    found = _invert(champion, candidate, q)
 
     def interval(confidence: float) -> tuple[float | None, float | None]:
         low, high = (math.expm1(bound) if relative and bound < 700 else bound for bound in found.bounds(confidence))

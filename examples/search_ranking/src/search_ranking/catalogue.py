@@ -29,7 +29,14 @@ THINGS: dict[str, dict[str, list[str]]] = {
         "headphones": ["headphones", "Kopfhörer", "casque audio", "auriculares", "ヘッドホン", "earphones"],
         "speaker": ["speaker", "Lautsprecher", "enceinte", "altavoz", "スピーカー", "boombox"],
         "microphone": ["microphone", "Mikrofon", "microphone à pied", "micrófono", "マイク", "mic"],
-        "turntable": ["turntable", "Plattenspieler", "platine vinyle", "tocadiscos", "レコードプレーヤー", "record player"],
+        "turntable": [
+            "turntable",
+            "Plattenspieler",
+            "platine vinyle",
+            "tocadiscos",
+            "レコードプレーヤー",
+            "record player",
+        ],
         "soundbar": ["soundbar", "Klangleiste", "barre de son", "barra de sonido", "サウンドバー", "tv sound"],
     },
     "computers": {
@@ -41,10 +48,24 @@ THINGS: dict[str, dict[str, list[str]]] = {
         "router": ["router", "WLAN-Router", "routeur", "enrutador", "ルーター", "wifi box"],
     },
     "phones": {
-        "smartphone": ["smartphone", "Mobiltelefon", "téléphone portable", "teléfono móvil", "スマートフォン", "cellphone"],
+        "smartphone": [
+            "smartphone",
+            "Mobiltelefon",
+            "téléphone portable",
+            "teléfono móvil",
+            "スマートフォン",
+            "cellphone",
+        ],
         "charger": ["charger", "Ladegerät", "chargeur", "cargador", "充電器", "power adapter"],
         "case": ["phone case", "Handyhülle", "coque", "funda", "ケース", "cover"],
-        "powerbank": ["power bank", "Zusatzakku", "batterie externe", "batería externa", "モバイルバッテリー", "portable battery"],
+        "powerbank": [
+            "power bank",
+            "Zusatzakku",
+            "batterie externe",
+            "batería externa",
+            "モバイルバッテリー",
+            "portable battery",
+        ],
     },
     "kitchen": {
         "kettle": ["kettle", "Wasserkocher", "bouilloire", "hervidor", "電気ケトル", "water boiler"],
@@ -52,7 +73,14 @@ THINGS: dict[str, dict[str, list[str]]] = {
         "blender": ["blender", "Standmixer", "mixeur", "licuadora", "ミキサー", "smoothie maker"],
         "knife": ["chef's knife", "Küchenmesser", "couteau de cuisine", "cuchillo de cocina", "包丁", "cooking knife"],
         "pan": ["frying pan", "Bratpfanne", "poêle", "sartén", "フライパン", "skillet"],
-        "espresso": ["espresso machine", "Siebträger", "machine à expresso", "cafetera exprés", "エスプレッソマシン", "coffee maker"],
+        "espresso": [
+            "espresso machine",
+            "Siebträger",
+            "machine à expresso",
+            "cafetera exprés",
+            "エスプレッソマシン",
+            "coffee maker",
+        ],
     },
     "garden": {
         "hose": ["garden hose", "Gartenschlauch", "tuyau d'arrosage", "manguera", "ホース", "water pipe"],
@@ -62,7 +90,14 @@ THINGS: dict[str, dict[str, list[str]]] = {
     },
     "sports": {
         "bicycle": ["bicycle", "Fahrrad", "vélo", "bicicleta", "自転車", "bike"],
-        "helmet": ["bike helmet", "Fahrradhelm", "casque de vélo", "casco de bicicleta", "ヘルメット", "head protection"],
+        "helmet": [
+            "bike helmet",
+            "Fahrradhelm",
+            "casque de vélo",
+            "casco de bicicleta",
+            "ヘルメット",
+            "head protection",
+        ],
         "tent": ["tent", "Zelt", "tente", "tienda de campaña", "テント", "camping shelter"],
         "backpack": ["backpack", "Rucksack", "sac à dos", "mochila", "リュック", "rucksack bag"],
         "dumbbell": ["dumbbell", "Hantel", "haltère", "mancuerna", "ダンベル", "weights"],
@@ -75,12 +110,33 @@ THINGS: dict[str, dict[str, list[str]]] = {
     },
     "clothing": {
         "jacket": ["rain jacket", "Regenjacke", "veste de pluie", "chubasquero", "レインジャケット", "waterproof coat"],
-        "shoes": ["running shoes", "Laufschuhe", "chaussures de course", "zapatillas", "ランニングシューズ", "trainers"],
-        "socks": ["wool socks", "Wollsocken", "chaussettes en laine", "calcetines de lana", "ウールソックス", "warm stockings"],
+        "shoes": [
+            "running shoes",
+            "Laufschuhe",
+            "chaussures de course",
+            "zapatillas",
+            "ランニングシューズ",
+            "trainers",
+        ],
+        "socks": [
+            "wool socks",
+            "Wollsocken",
+            "chaussettes en laine",
+            "calcetines de lana",
+            "ウールソックス",
+            "warm stockings",
+        ],
         "hat": ["sun hat", "Sonnenhut", "chapeau de soleil", "sombrero", "帽子", "summer cap"],
     },
     "home": {
-        "lamp": ["desk lamp", "Schreibtischlampe", "lampe de bureau", "lámpara de escritorio", "デスクライト", "reading light"],
+        "lamp": [
+            "desk lamp",
+            "Schreibtischlampe",
+            "lampe de bureau",
+            "lámpara de escritorio",
+            "デスクライト",
+            "reading light",
+        ],
         "vacuum": ["vacuum cleaner", "Staubsauger", "aspirateur", "aspiradora", "掃除機", "hoover"],
         "curtain": ["curtain", "Vorhang", "rideau", "cortina", "カーテン", "drapes"],
         "pillow": ["pillow", "Kopfkissen", "oreiller", "almohada", "枕", "cushion"],
@@ -112,7 +168,20 @@ ATTRIBUTES = ["wireless", "foldable", "compact", "waterproof", "steel", "wooden"
 SIZES = ['15.6"', '27"', "½ inch", "1½ l", "2.4 GHz", "500 ml", "Ø 28 cm", "3 × 2 m", "10 µm", "20 V", "5 kg", "M/L"]
 COLOURS = ["black", "schwarz", "bleu nuit", "rojo", "白", "white", "grün", "crème", "gris", "rosé"]
 JOINERS = [" – ", " — ", ", ", " | ", " - ", ": "]
-EXTRAS = ["“Limited”", "‘Classic’", "🎁", "⚡", "★★★", "(2-pack)", "№ 7", "für Zuhause", "pour la maison", "新品", "made in Japan 🇯🇵", ""]
+EXTRAS = [
+    "“Limited”",
+    "‘Classic’",
+    "🎁",
+    "⚡",
+    "★★★",
+    "(2-pack)",
+    "№ 7",
+    "für Zuhause",
+    "pour la maison",
+    "新品",
+    "made in Japan 🇯🇵",
+    "",
+]
 
 
 def products(rng: random.Random) -> list[dict[str, Any]]:
@@ -171,7 +240,10 @@ def judgements(rng: random.Random, catalogue: list[dict[str, Any]]) -> list[dict
                 {
                     "query_id": f"q{number:04d}",
                     "query": query,
-                    **{name: product[name] for name in ("product_id", "product_title", "category", "price", "popularity")},
+                    **{
+                        name: product[name]
+                        for name in ("product_id", "product_title", "category", "price", "popularity")
+                    },
                     "days_ago": product["days_ago"],
                     "user_age": age,
                     "relevance": _grade(rng, product, category, thing, attribute),

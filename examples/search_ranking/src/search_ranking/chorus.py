@@ -1,6 +1,6 @@
 """The real catalogue: an electronics shop's products with human ratings, as the same table.
 
-    python -m search_ranking.chorus FOLDER data/train.parquet
+python -m search_ranking.chorus FOLDER data/train.parquet
 """
 
 from __future__ import annotations

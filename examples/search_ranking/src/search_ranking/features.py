@@ -49,6 +49,12 @@ def title_words(title: str) -> tuple[str, ...]:
     return tuple(_TOKENIZER.tokenize(title.lower()))
 
 
+@lru_cache(maxsize=100_000)
+def title_ids(title: str) -> tuple[int, ...]:
+    """The ids of a text's words."""
+    return tuple(word_id(word) for word in title_words(title))
+
+
 @lru_cache(maxsize=200_000)
 def word_id(word: str) -> int:
     """A word's id: the same on every machine, in every process."""
@@ -59,7 +65,7 @@ def tokenize_product_title(title: str | None) -> list[int]:
     """A title as ids of its words; null and empty give no ids."""
     if not isinstance(title, str):
         return []
-    return [word_id(word) for word in title_words(title)]
+    return list(title_ids(title))
 
 
 def text(values: pd.Series) -> list[str]:

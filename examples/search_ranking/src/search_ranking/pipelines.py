@@ -103,7 +103,9 @@ class Ranker:
 
     def predict(self, df: pd.DataFrame) -> np.ndarray:
         """Scores (n,); the higher, the better."""
-        return np.asarray(self.booster.predict(features_of(df, self.corpus)[self.features], num_threads=1))
+        columns = features_of(df, self.corpus, self.features)
+        matrix = np.column_stack([columns[name] for name in self.features])
+        return np.asarray(self.booster.predict(matrix, num_threads=1))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,34 +120,44 @@ class Ranker:
         return cls(booster, Corpus(**document["corpus"]), document["features"])
 
 
-def features_of(df: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """All features of rows with `query` and `product_title`, one line each."""
-    base = FeaturePipeline().transform(df)
-    empty = pd.Series([None] * len(df), index=df.index, dtype="object")
-    queries, titles = text(df["query"]), text(df.get("product_title", empty))
-    query_tokens = [tokenize_product_title(query) for query in queries]
-    title_tokens = base["title_tokens"].tolist()
-    pairs = list(zip(query_tokens, title_tokens, strict=True))
+def features_of(df: pd.DataFrame, corpus: Corpus, names: list[str]) -> dict[str, np.ndarray]:
+    """The named features of rows with `query` and `product_title`, each (n,) float64."""
+
+    def column(name: str) -> pd.Series:
+        return df[name] if name in df.columns else pd.Series([None] * len(df), dtype="object")
+
+    queries, titles = text(column("query")), text(column("product_title"))
+    columns = lexical_features(queries, titles, corpus)
+    if set(names) <= set(columns):
+        return columns
+    categories = text(column("category"))
+    tokens = [tokenize_product_title(query) for query in queries]
+    more = {
+        "affinity": [corpus.category_affinity(q, c) for q, c in zip(tokens, categories, strict=True)],
+        "category_encoded": [encode_product_category(c) for c in categories],
+        "recency_score": compute_recency_score(column("days_ago")),
+        "popularity": number(column("popularity"), 0.0),
+        "price": np.log1p(number(column("price"), 0.0).clip(min=0)),
+        "user_age_norm": normalize_user_age(column("user_age")),
+    }
+    return columns | {name: np.asarray(values, dtype=np.float64) for name, values in more.items()}
+
+
+def lexical_features(queries: list[str], titles: list[str], corpus: Corpus) -> dict[str, np.ndarray]:
+    """How the words and letters of query and title agree, each (n,) float64."""
+    pairs = [(tokenize_product_title(q), tokenize_product_title(t)) for q, t in zip(queries, titles, strict=True)]
     overlap = [len(set(query) & set(title)) for query, title in pairs]
-    categories = text(df.get("category", empty))
-    return pd.DataFrame(
-        {
-            "bm25": [corpus.bm25(query, title) for query, title in pairs],
-            "overlap": overlap,
-            "coverage": [n / max(1, len(set(query))) for n, query in zip(overlap, query_tokens, strict=True)],
-            "title_length": [len(title) for title in title_tokens],
-            "token_set": [fuzz.token_set_ratio(q, t) for q, t in zip(queries, titles, strict=True)],
-            "weighted": [fuzz.WRatio(q, t) for q, t in zip(queries, titles, strict=True)],
-            "partial": [fuzz.partial_ratio(q, t) for q, t in zip(queries, titles, strict=True)],
-            "affinity": [corpus.category_affinity(q, c) for q, c in zip(query_tokens, categories, strict=True)],
-            "category_encoded": base["category_encoded"].to_numpy(),
-            "recency_score": base["recency_score"].to_numpy(),
-            "popularity": number(df.get("popularity", empty), 0.0),
-            "price": np.log1p(number(df.get("price", empty), 0.0).clip(min=0)),
-            "user_age_norm": base["user_age_norm"].to_numpy(),
-        },
-        index=df.index,
-    )
+    texts = list(zip(queries, titles, strict=True))
+    found = {
+        "bm25": [corpus.bm25(query, title) for query, title in pairs],
+        "overlap": overlap,
+        "coverage": [n / max(1, len(set(query))) for n, (query, _) in zip(overlap, pairs, strict=True)],
+        "title_length": [len(title) for _, title in pairs],
+        "token_set": [fuzz.token_set_ratio(q, t) for q, t in texts],
+        "weighted": [fuzz.WRatio(q, t) for q, t in texts],
+        "partial": [fuzz.partial_ratio(q, t) for q, t in texts],
+    }
+    return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
 
 
 @dataclass
@@ -163,28 +175,31 @@ class TrainingPipeline:
         """Train on judged rows (`query_id`, `query`, `product_title`, `relevance`, …); the same rows, the same ranker."""
         ordered = df.sort_values(["query_id", "product_id"], kind="stable").reset_index(drop=True)
         names = LEXICAL if self.features == "lexical" else EVERYTHING
-        corpus, matrix = self._out_of_fold(ordered)
+        corpus = Corpus.learn(ordered)
+        columns = features_of(ordered, corpus, names)
+        if "affinity" in names:
+            columns["affinity"] = self._affinity_out_of_fold(ordered, columns["affinity"])
         labels = ordered["relevance"].to_numpy()
         if self.shuffle_labels:
             labels = np.random.default_rng(self.seed).permutation(labels)
         sizes = ordered.groupby("query_id", sort=False).size().to_numpy()
-        data = lightgbm.Dataset(matrix[names], labels, group=sizes, params={"verbose": -1}, free_raw_data=False)
+        matrix = np.column_stack([columns[name] for name in names])
+        data = lightgbm.Dataset(matrix, labels, group=sizes, feature_name=names, params={"verbose": -1})
         return Ranker(lightgbm.train(self._parameters(), data, self.rounds), corpus, names)
 
-    def _out_of_fold(self, df: pd.DataFrame, folds: int = 4) -> tuple[Corpus, pd.DataFrame]:
-        """Features whose affinity was learned from other queries, so that training sees what serving will see."""
-        corpus = Corpus.learn(df)
-        matrix = features_of(df, corpus)
+    def _affinity_out_of_fold(self, df: pd.DataFrame, affinity: np.ndarray, folds: int = 4) -> np.ndarray:
+        """The affinity as learned from other queries, so that training sees what serving will see."""
         fold = np.random.default_rng(self.seed).integers(0, folds, df["query_id"].nunique())
         which = fold[pd.factorize(df["query_id"])[0]]
-        for number_of in range(folds if self.features != "lexical" else 0):
-            inside = which == number_of
+        affinity = affinity.copy()
+        for current in range(folds):
+            inside = which == current
             if inside.any() and not inside.all():
                 others = Corpus.learn(df[~inside])
                 tokens = [tokenize_product_title(query) for query in text(df.loc[inside, "query"])]
                 pairs = zip(tokens, text(df.loc[inside, "category"]), strict=True)
-                matrix.loc[inside, "affinity"] = [others.category_affinity(q, c) for q, c in pairs]
-        return corpus, matrix
+                affinity[inside] = [others.category_affinity(q, c) for q, c in pairs]
+        return affinity
 
     def _parameters(self) -> dict[str, Any]:
         return {
