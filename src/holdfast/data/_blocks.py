@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.data._hashing import Hashes, hash_array
+from holdfast.data._hashing import Hashes, as_numpy, hash_array
 
 Kind = Literal["numeric", "temporal", "categorical", "length", "opaque"]
 Floats = npt.NDArray[np.float64]
@@ -68,8 +69,7 @@ class Block:
         numbers = numbers_of(self.array)
         if numbers.null_count:
             numbers = numbers.drop_null()
-        values: npt.NDArray[Any] = numbers.to_numpy(zero_copy_only=False)
-        return values
+        return as_numpy(numbers)
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
@@ -85,7 +85,7 @@ class Block:
 
     def full(self) -> Floats:
         """All rows as float64, NaN where null; slow, for examples of what is wrong."""
-        values: Floats = numbers_of(self.array).to_numpy(zero_copy_only=False).astype(np.float64)
+        values: Floats = as_numpy(numbers_of(self.array)).astype(np.float64)
         return values
 
     @cached_property
@@ -93,7 +93,7 @@ class Block:
         """Values of a categorical column, their hashes, and how often each occurs; a value may be listed twice."""
         array = self.array
         if pa.types.is_dictionary(array.type):
-            codes = array.indices.drop_null().to_numpy(zero_copy_only=False)
+            codes = as_numpy(array.indices.drop_null())
             values = _as_text(array.dictionary)
             return values, hash_array(values), np.bincount(codes, minlength=len(values))
         values = _as_text(array.drop_null() if array.null_count else array)
@@ -111,6 +111,23 @@ class Block:
         if pa.types.is_dictionary(array.type):
             return hash_array(pa.DictionaryArray.from_arrays(array.indices, _as_text(array.dictionary)))
         return hash_array(_as_text(array) if self.kind == "categorical" else array)
+
+
+def places_array(places: npt.NDArray[Any]) -> pa.Array:
+    """Row numbers or hashes (n,) as an Arrow array.
+
+    `pyarrow.array` would do the same, but imports pandas where it is installed: a second and 50 MB for nothing.
+    """
+    kind = pa.uint64() if places.dtype == np.uint64 else pa.int64()
+    values = np.ascontiguousarray(places, np.uint64 if kind == pa.uint64() else np.int64)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def text_array(texts: Sequence[str]) -> pa.Array:
+    """Some texts as an Arrow array, without importing pandas."""
+    pieces = [text.encode() for text in texts]
+    ends = np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(pieces), pa.py_buffer(ends), pa.py_buffer(b"".join(pieces)))
 
 
 def _as_text(values: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.data._blocks import Block
+from holdfast.data._blocks import Block, places_array
 from holdfast.data._hashing import Hashes
 
 Counts = npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ class CategorySummary:
         summary = cls(None, _smallest(hashes if seen.all() else hashes[seen]), against)
         if exact and np.count_nonzero(seen) <= CAPACITY:
             places = np.flatnonzero(seen)
-            shown = pc.utf8_slice_codeunits(values.take(places), 0, SHOWN_CHARACTERS).to_pylist()
+            shown = pc.utf8_slice_codeunits(values.take(places_array(places)), 0, SHOWN_CHARACTERS).to_pylist()
             summary.table = {}
             _add(summary.table, zip(hashes[places].tolist(), shown, counts[places].tolist(), strict=True))
         return summary
@@ -143,7 +143,7 @@ def make_categories(summary: CategorySummary, sampled: tuple[Hashes, pa.Array] |
         frequent = frequent[picked[frequent] > 1]
         others = np.sort(hashes[1::2])
         counts = np.searchsorted(others, distinct[frequent], "right") - np.searchsorted(others, distinct[frequent])
-        shown = texts.take(pa.array(2 * first[frequent])).to_pylist()
+        shown = texts.take(places_array(2 * first[frequent])).to_pylist()
         found = list(zip(counts.tolist(), shown, distinct[frequent].tolist(), strict=True))
         complete, rows = False, len(others)
     else:

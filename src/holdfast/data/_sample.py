@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.data._blocks import Block, numbers_of
+from holdfast.data._blocks import Block, numbers_of, places_array
 from holdfast.data._categories import SHOWN_CHARACTERS
-from holdfast.data._hashing import Hashes, hash_array
+from holdfast.data._hashing import Hashes, as_numpy, hash_array
 
 CAPACITY = 65_536  # rows; a table with no more of them is kept whole
 
@@ -22,6 +22,11 @@ class RowSample:
     A smaller table is kept whole. Picking one of neighbours keeps the sample even over a table that is ordered, and
     at random, so that no period of the rows can hide. The picks are seeded by what was seen: one scan, one sample.
     """
+
+    @classmethod
+    def expecting(cls, rows: int) -> RowSample:
+        """An empty sample for a table of about `rows` rows, which then need not be thinned again and again."""
+        return cls(None, max(0, (rows - 1) // CAPACITY).bit_length())
 
     def __init__(self, table: pa.Table | None = None, halvings: int = 0) -> None:
         self.table = table
@@ -37,7 +42,7 @@ class RowSample:
         if rows == 0:
             return
         rng = np.random.default_rng([blocks[0].first_row, rows, self.halvings])
-        places = pa.array(_one_of_each(rows, 1 << self.halvings, rng))
+        places = places_array(_one_of_each(rows, 1 << self.halvings, rng))
         columns: dict[str, pa.Array] = {}
         for block in blocks:
             columns.update(_sampled(block, places))
@@ -56,17 +61,17 @@ class RowSample:
         """The finite sampled values of a numeric, temporal or list-length column, (n,)."""
         if self.table is None:
             return np.empty(0)
-        values: npt.NDArray[np.float64] = self.table.column(f"number {name}").drop_null().to_numpy()
+        values: npt.NDArray[np.float64] = as_numpy(self.table.column(f"number {name}").combine_chunks().drop_null())
         return values[np.isfinite(values)]
 
     def texts(self, name: str) -> tuple[Hashes, pa.Array]:
         """Hashes and (cut) texts of the sampled values of a categorical column that are not null, (n,) each."""
         if self.table is None:
-            return np.empty(0, np.uint64), pa.array([], pa.string())
+            return np.empty(0, np.uint64), pa.nulls(0, pa.string())
         texts = self.table.column(f"text {name}").combine_chunks()
-        hashes = self.table.column(f"hash {name}").to_numpy()
+        hashes = as_numpy(self.table.column(f"hash {name}").combine_chunks())
         present = texts.is_valid()
-        return hashes[np.asarray(present)], texts.filter(present)
+        return hashes[as_numpy(present)], texts.filter(present)
 
     def _extend(self, table: pa.Table) -> None:
         self.table = table if self.table is None else pa.concat_tables([self.table, table])
@@ -79,7 +84,7 @@ class RowSample:
             return RowSample(self.table, halvings)
         rng = np.random.default_rng([self.table.num_rows, self.halvings, halvings])
         places = _one_of_each(self.table.num_rows, 1 << (halvings - self.halvings), rng)
-        return RowSample(self.table.take(pa.array(places)).combine_chunks(), halvings)
+        return RowSample(self.table.take(places_array(places)).combine_chunks(), halvings)
 
 
 def _sampled(block: Block, places: pa.Array) -> dict[str, pa.Array]:
@@ -89,7 +94,7 @@ def _sampled(block: Block, places: pa.Array) -> dict[str, pa.Array]:
     if block.kind == "categorical":
         texts = taken.cast(pa.string())
         shown = pc.utf8_slice_codeunits(texts, 0, SHOWN_CHARACTERS)
-        return {f"hash {block.name}": pa.array(hash_array(texts)), f"text {block.name}": shown}
+        return {f"hash {block.name}": places_array(hash_array(texts)), f"text {block.name}": shown}
     return {f"number {block.name}": numbers_of(taken).cast(pa.float64(), safe=False)}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from holdfast.data._blocks import places_array
 from holdfast.data._hashing import Hashes, hash_rows
 from holdfast.data._watch import EXAMPLES
 from holdfast.data.tables import Table
@@ -62,7 +63,7 @@ def _second_look(
     begin = twice = 0
     for batch in table.batches(columns, dictionary=True):
         places = np.flatnonzero(np.isin(hash_rows(batch, columns), suspects))
-        taken = batch.take(pa.array(places))
+        taken = batch.take(places_array(places))
         values = [column.to_pylist() for column in taken.columns]
         for place, *key in zip(places.tolist(), *values, strict=True):
             rows = found.setdefault(tuple(_hashable(value) for value in key), [])

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from holdfast.data._blocks import Block
+from holdfast.data._blocks import Block, places_array, text_array
 from holdfast.data._categories import Categories
-from holdfast.data._hashing import hash_array
+from holdfast.data._hashing import as_numpy, hash_array
 
 EXAMPLES = 5
 MAX_CLASSES = 1000
@@ -66,7 +66,7 @@ class ValuesWatch(Offenders):
     def __init__(self, allowed: Sequence[Any]) -> None:
         super().__init__()
         texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in allowed]
-        self.hashes = hash_array(pa.array(texts, pa.string()))
+        self.hashes = hash_array(text_array(texts))
         self.numbers = np.array([float(v) for v in allowed if isinstance(v, int | float)])
 
     def __call__(self, block: Block) -> None:
@@ -101,7 +101,7 @@ class NullWatch(Offenders):
         if block.kind in {"numeric", "length"} and len(block.present) and np.isnan(block.bounds[0]):
             self.add(block, np.flatnonzero(np.isnan(block.full())))
         elif block.nulls:
-            self.add(block, np.flatnonzero(np.asarray(block.array.is_null())))
+            self.add(block, np.flatnonzero(as_numpy(block.array.is_null())))
 
 
 class OrderWatch(Offenders):
@@ -134,7 +134,7 @@ class ClassCounts:
         if block.kind == "categorical":
             texts, _, counts = block.encoded().entries
             seen = np.flatnonzero(counts)
-            found = zip(texts.take(pa.array(seen)).to_pylist(), counts[seen].tolist(), strict=True)
+            found = zip(texts.take(places_array(seen)).to_pylist(), counts[seen].tolist(), strict=True)
         else:
             values, counts = np.unique(block.finite, return_counts=True)
             found = zip(values.tolist()[: MAX_CLASSES + 1], counts.tolist(), strict=False)

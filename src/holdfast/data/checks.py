@@ -43,7 +43,7 @@ def check_data(
     for name, observer in table_watch.observers:
         observers.setdefault(name, []).append(observer)
     group = config.group if config.group in table.columns else None
-    builder = ProfileBuilder(table.schema, reference, group=group)
+    builder = ProfileBuilder(table.schema, reference, group=group, rows=table.num_rows)
     scan(table, builder, table.columns, observers, table_watch.add)
     profile = builder.finish()
     checks = [

@@ -154,16 +154,18 @@ class Profile:
 
 
 class ProfileBuilder:
-    """Counts batches as they come. `group` names the column of the unit of randomness, if there is one."""
+    """Counts batches as they come; `group` names the column of the unit of randomness, `rows` is about how many."""
 
-    def __init__(self, schema: pa.Schema, reference: Profile | None = None, *, group: str | None = None) -> None:
+    def __init__(
+        self, schema: pa.Schema, reference: Profile | None = None, *, group: str | None = None, rows: int = 0
+    ) -> None:
         self._columns = {f.name: ColumnProfile(f.name, type_name(f.type), kind_of(f.type)) for f in schema}
         self._baselines = {name: _baseline(column, reference) for name, column in self._columns.items()}
         self._group = group
         self._sizes = UnitSizes() if group is not None else None
-        self._sample = RowSample()
+        self._sample = RowSample.expecting(rows)
         self._rows = 0
-        self._profiles = {name: self._count(Block(name, kind_of(t), pa.array([], t))) for name, t in _types(schema)}
+        self._profiles = {name: self._count(Block(name, kind_of(t), pa.nulls(0, t))) for name, t in _types(schema)}
 
     def add(
         self,
@@ -217,7 +219,9 @@ def profile_table(
     """The profile of the named columns of `table` (all by default), counted against `reference` if there is one."""
     names = table.columns if columns is None else list(columns)
     read = names if group is None or group in names else [*names, group]
-    builder = ProfileBuilder(pa.schema([table.schema.field(name) for name in names]), reference, group=group)
+    builder = ProfileBuilder(
+        pa.schema([table.schema.field(name) for name in names]), reference, group=group, rows=table.num_rows
+    )
     scan(table, builder, read)
     return builder.finish()
 
