@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,20 @@ def test_what_nobody_declared_is_only_noticed(tmp_path: Path) -> None:
     assert (checks["x.finite"].level, checks["y.nan"].level) == ("notice", "notice")
     assert checked(tmp_path, {"x": [1] * 100}, extra_columns="notice")["columns.extra"].level == "notice"
     assert "z.present" not in checked(tmp_path, {"x": [1] * 100}, **one("z", required=False, min=0))
+
+
+def test_a_check_does_not_import_pandas(tmp_path: Path) -> None:
+    """Arrow imports it behind many conversions: a second and 50 MB that bounded memory cannot spare."""
+    pq.write_table(pa.table({"x": [1.0, None, 2.0], "c": ["a", None, "b"], "label": [0, 1, 1]}), tmp_path / "t.parquet")
+    code = f"""
+import sys
+from datetime import UTC, datetime
+from holdfast.config.schema import DataConfig
+from holdfast.data.checks import check_data
+from holdfast.data.tables import open_table
+config = DataConfig(train="t", label="label", key="label", max_drift=0.1)
+reference = check_data(open_table({str(tmp_path / "t.parquet")!r}), config, reference=None, now=datetime.now(UTC))[1]
+check_data(open_table({str(tmp_path / "t.parquet")!r}), config, reference=reference, now=datetime.now(UTC))
+sys.exit("pandas" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
