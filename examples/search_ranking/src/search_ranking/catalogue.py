@@ -1,10 +1,10 @@
 """A shop's catalogue with judged queries, made from nothing but a seed.
 
-    python -m search_ranking.catalogue data/train.parquet
+python -m search_ranking.catalogue data/train.parquet
 
-Titles come in English, German, French, Spanish and Japanese, with the marks that real titles have: dashes, curly quotes,
-™, ½, inch marks, accents, emoji. What a shopper means is a thing, not a word, so grades follow the thing, its attribute,
-and a little of popularity and age; words alone go only so far.
+Titles come in English, German, French, Spanish and Japanese, with the marks that real titles have: dashes, curly
+quotes, ™, ½, inch marks, accents, emoji. What a shopper means is a thing, not a word, so grades follow the thing, its
+attribute, and a little of popularity and age; words alone go only so far.
 """
 
 from __future__ import annotations
@@ -21,6 +21,19 @@ SEED = 20_240_611
 PRODUCTS_OF_A_THING = 92
 QUERIES = 600
 JUDGED = 22
+COLUMNS = (
+    "query_id",
+    "query",
+    "product_id",
+    "product_title",
+    "category",
+    "price",
+    "popularity",
+    "days_ago",
+    "user_age",
+    "relevance",
+    "judged_at",
+)
 DAY_ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 
 # category → thing → its names: English, German, French, Spanish, Japanese, and what people call it otherwise.
@@ -161,8 +174,28 @@ THINGS: dict[str, dict[str, list[str]]] = {
         "bowl": ["food bowl", "Futternapf", "gamelle", "comedero", "フードボウル", "feeding dish"],
     },
 }
-BRANDS = ["Nordlys", "Kestrel", "Ümlaut", "Café Noir", "Zephyr", "Håkan", "Señor Volt", "Blitz", "Soleil", "Mitsu",
-          "O’Neary", "Grün&Co", "Arctica", "Piñata", "Tanuki", "Bélier", "Vega", "Øresund", "Quill", "Štika"]  # fmt: skip
+BRANDS = [
+    "Nordlys",
+    "Kestrel",
+    "Ümlaut",
+    "Café Noir",
+    "Zephyr",
+    "Håkan",
+    "Señor Volt",
+    "Blitz",
+    "Soleil",
+    "Mitsu",
+    "O’Neary",
+    "Grün&Co",
+    "Arctica",
+    "Piñata",
+    "Tanuki",
+    "Bélier",
+    "Vega",
+    "Øresund",
+    "Quill",
+    "Štika",
+]
 MARKS = ["™", "®", "", "", "", "", ""]
 ATTRIBUTES = ["wireless", "foldable", "compact", "waterproof", "steel", "wooden", "kids", "pro", "silent", "eco"]
 SIZES = ['15.6"', '27"', "½ inch", "1½ l", "2.4 GHz", "500 ml", "Ø 28 cm", "3 × 2 m", "10 µm", "20 V", "5 kg", "M/L"]
@@ -228,29 +261,29 @@ def judgements(rng: random.Random, catalogue: list[dict[str, Any]]) -> list[dict
     for product in catalogue:
         by_thing.setdefault((product["category"], product["thing"]), []).append(product)
     rows = []
+    asked: set[str] = set()
     for number in range(QUERIES):
-        category, thing = rng.choice(list(by_thing))
-        attribute = rng.choice(ATTRIBUTES) if rng.random() < 0.6 else None
-        query = _query(rng, THINGS[category][thing], attribute)
+        category, thing, attribute, query = _new_search(rng, asked)
         shown = _shown(rng, by_thing, catalogue, category, thing, THINGS[category][thing][0])
         judged_at = DAY_ZERO + timedelta(minutes=7 * number)
         age = None if rng.random() < 0.1 else rng.randint(16, 88)
+        asker = {"query_id": f"q{number:04d}", "query": query, "user_age": age, "judged_at": judged_at}
         for product in shown:
-            rows.append(
-                {
-                    "query_id": f"q{number:04d}",
-                    "query": query,
-                    **{
-                        name: product[name]
-                        for name in ("product_id", "product_title", "category", "price", "popularity")
-                    },
-                    "days_ago": product["days_ago"],
-                    "user_age": age,
-                    "relevance": _grade(rng, product, category, thing, attribute),
-                    "judged_at": judged_at,
-                }
-            )
+            shown_as = {name: value for name, value in product.items() if name not in {"thing", "attribute"}}
+            grade = _grade(rng, product, category, thing, attribute)
+            rows.append(asker | shown_as | {"relevance": grade})
     return rows
+
+
+def _new_search(rng: random.Random, asked: set[str]) -> tuple[str, str, str | None, str]:
+    """Category, thing, attribute and words of a search that nobody made yet."""
+    while True:
+        category, thing = rng.choice([(category, thing) for category, things in THINGS.items() for thing in things])
+        attribute = rng.choice(ATTRIBUTES) if rng.random() < 0.6 else None
+        query = _query(rng, THINGS[category][thing], attribute)
+        if query not in asked:
+            asked.add(query)
+            return category, thing, attribute, query
 
 
 def _query(rng: random.Random, names: list[str], attribute: str | None) -> str:
@@ -291,7 +324,7 @@ def table(seed: int = SEED) -> pd.DataFrame:
     """The judged rows; the same on every machine."""
     rng = random.Random(seed)
     rows = pd.DataFrame(judgements(rng, products(rng)))
-    return rows.astype({"user_age": "float64", "relevance": "int64", "days_ago": "float64"})
+    return rows.astype({"user_age": "float64", "relevance": "int64", "days_ago": "float64"})[list(COLUMNS)]
 
 
 def main(out: str) -> None:

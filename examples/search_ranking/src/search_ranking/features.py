@@ -20,10 +20,14 @@ _TOKENIZER = ToktokTokenizer()
 
 def normalize_user_age(ages: pd.Series) -> pd.Series:
     """Ages 0–120 as [0, 1] float32; null is 0.5, above 120 counts as 120. ValueError for a negative age."""
-    years = pd.to_numeric(ages, errors="coerce").astype("float64")
+    return pd.Series(age_scores(number(ages, np.nan)), index=ages.index, name=ages.name, dtype="float32")
+
+
+def age_scores(years: np.ndarray) -> np.ndarray:
+    """`normalize_user_age` on numbers (n,), null as NaN."""
     if (years < 0).any():
-        raise ValueError(f"Age cannot be negative, found {years[years < 0].iloc[0]:g}.")
-    return (years.clip(upper=MAX_AGE) / MAX_AGE).fillna(UNKNOWN_AGE).astype("float32")
+        raise ValueError(f"Age cannot be negative, found {years[years < 0][0]:g}.")
+    return np.where(np.isnan(years), UNKNOWN_AGE, np.minimum(years, MAX_AGE) / MAX_AGE).astype(np.float32)
 
 
 @cache
@@ -39,8 +43,14 @@ def encode_product_category(category: str | None) -> int:
 
 def compute_recency_score(days_ago: pd.Series) -> pd.Series:
     """1 / (1 + days/30) as float32: 1 today, strictly falling with age, 0 for null; the future counts as today."""
-    days = pd.to_numeric(days_ago, errors="coerce").astype("float64").clip(lower=0)
-    return (1 / (1 + days / HALF_LIFE_DAYS)).fillna(0.0).astype("float32")
+    return pd.Series(
+        recency_scores(number(days_ago, np.nan)), index=days_ago.index, name=days_ago.name, dtype="float32"
+    )
+
+
+def recency_scores(days: np.ndarray) -> np.ndarray:
+    """`compute_recency_score` on numbers (n,), null as NaN."""
+    return np.where(np.isnan(days), 0.0, 1 / (1 + np.maximum(days, 0) / HALF_LIFE_DAYS)).astype(np.float32)
 
 
 @lru_cache(maxsize=100_000)
@@ -74,5 +84,9 @@ def text(values: pd.Series) -> list[str]:
 
 
 def number(values: pd.Series, default: float) -> np.ndarray:
-    """Numbers (n,) with null as `default`."""
-    return pd.to_numeric(values, errors="coerce").astype("float64").fillna(default).to_numpy()
+    """Numbers (n,) float64 with null, and what is no number, as `default`."""
+    found = values.to_numpy()
+    if found.dtype.kind not in "fiu":
+        found = pd.to_numeric(values, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+    found = found.astype(np.float64)
+    return np.where(np.isnan(found), default, found)
