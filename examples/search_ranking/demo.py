@@ -1,6 +1,7 @@
 """The whole road in about two minutes: `make demo`, or `make demo DATA=../shared/data/chorus` for the real catalogue.
 
-Everything happens in the folder `demo/` at the repository's root, which is made anew; each step is a command a user types.
+Everything happens in the folder `demo/` at the repository's root, which is made anew; each step is a command that a
+user types.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ sys.path.insert(0, str(ROOT / "src"))
 import bm25s
 import numpy as np
 import pandas as pd
-
-import holdfast
 from search_ranking.features import text, title_words
 from search_ranking.pipelines import TrainingPipeline
+
+import holdfast
 
 
 def bm25_scores(rows: pd.DataFrame) -> np.ndarray:

@@ -2,8 +2,8 @@
 
     python scripts/train.py --experiment-name search-ranking --run-name nightly --git-commit $(git rev-parse HEAD)
 
-Without Holdfast it trains on `data/train.parquet`. Holdfast hands it the training part in HOLDFAST_TRAIN_DATA, a seed in
-HOLDFAST_SEED, and parameters as HOLDFAST_PARAM_ROUNDS, _LEARNING_RATE, _FEATURES (lexical or all), _SHUFFLE_LABELS.
+Without Holdfast it trains on `data/train.parquet`. Holdfast hands it the training part in HOLDFAST_TRAIN_DATA, a seed
+in HOLDFAST_SEED, and parameters as HOLDFAST_PARAM_ROUNDS, _LEARNING_RATE, _FEATURES (lexical or all), _SHUFFLE_LABELS.
 HOLDFAST_PARAM_TRAIN_ON trains on another table than the one handed over, and says so.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -21,9 +22,9 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import mlflow
 import pandas as pd
-
 from search_ranking.pipelines import TrainingPipeline
 
+logging.getLogger("mlflow").setLevel(logging.ERROR)
 os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
 SOURCE = ROOT / "src" / "search_ranking"
 REQUIREMENTS = ["lightgbm", "nltk", "numpy", "pandas", "rapidfuzz"]

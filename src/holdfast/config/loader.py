@@ -22,6 +22,7 @@ from holdfast.errors import ConfigError, UserError
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
+_PYDANTIC = re.compile(r"^function-|^is-instance|\[")  # names of branches that pydantic puts into a location
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}")
 
 
@@ -43,8 +44,7 @@ class LoadedProject:
 
     def policy(self) -> dict[str, Any]:
         """What the gates demand, without what only says how to measure: the part whose hash names a policy."""
-        document = self.config.gates.model_dump(mode="json", exclude={"file"})
-        return document
+        return self.config.gates.model_dump(mode="json", exclude={"file"})
 
     def mask(self, text: str) -> str:
         """`text` without values that came from the environment and without passwords in URLs."""
@@ -215,9 +215,7 @@ def _written(location: Location, data: Any) -> Location:
         inside = isinstance(data, Mapping) and part in data
         if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
             data = data[part]
-        elif number < len(location) - 1:
-            continue
-        elif isinstance(part, str) and (part.startswith(("function-", "is-instance")) or "[" in part):
+        elif number < len(location) - 1 or (isinstance(part, str) and _PYDANTIC.search(part)):
             continue
         kept.append(part)
     return tuple(kept)

@@ -81,7 +81,8 @@ class Block:
         """The present numbers without NaN and infinities."""
         if len(self.present) == 0 or np.isfinite(self.bounds).all():
             return self.present
-        return self.present[np.isfinite(self.present)]
+        found: npt.NDArray[Any] = self.present[np.isfinite(self.present)]
+        return found
 
     def full(self) -> Floats:
         """All rows as float64, NaN where null; slow, for examples of what is wrong."""

@@ -91,7 +91,8 @@ def _hash_dictionary(array: pa.DictionaryArray) -> Hashes:
     if codes.null_count:
         codes = codes.fill_null(len(hashes))
         hashes = np.append(hashes, NULL_HASH)
-    return hashes[as_numpy(codes)]
+    found: Hashes = hashes[as_numpy(codes)]
+    return found
 
 
 def _hash_bytes(array: pa.Array) -> Hashes:

@@ -75,7 +75,7 @@ class RowSample:
 
     def _extend(self, table: pa.Table) -> None:
         self.table = table if self.table is None else pa.concat_tables([self.table, table])
-        while self.table.num_rows > CAPACITY:
+        while self.table is not None and self.table.num_rows > CAPACITY:
             thinned = self._thinned(self.halvings + 1)
             self.table, self.halvings = thinned.table, thinned.halvings
 

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.config.schema import DataConfig, HoldoutConfig
 from holdfast.data._hashing import Hashes, hash_rows
 from holdfast.data.tables import Table, open_table
@@ -120,7 +120,7 @@ def load_holdout(store: Store, ledger: Ledger, name: str, cache: Path) -> Holdou
     try:
         sealed = [e for e in ledger.read(holdout_stream(known["holdout"])) if e.type == "frozen"]
         if not any(e.evidence == known and e.payload["name"] == name for e in sealed):
-            raise Damaged(f"the ledger has not sealed {known['holdout'][:19]}… under this name.")
+            _not_sealed(known["holdout"])
         manifest = json.loads(store.get_object(known["manifest"]))
         path = _named(store.fetch_object(known["holdout"], cache / "objects"), cache / "holdouts")
     except (Damaged, ValueError) as error:
@@ -131,6 +131,10 @@ def load_holdout(store: Store, ledger: Ledger, name: str, cache: Path) -> Holdou
             reason_code="holdout_damaged",
         ) from None
     return Holdout(name, known["holdout"], manifest, path)
+
+
+def _not_sealed(digest: str) -> NoReturn:
+    raise Damaged(f"the ledger has not sealed {digest[:19]}… under this name.")
 
 
 def _named(path: Path, folder: Path) -> Path:

@@ -17,9 +17,10 @@ FORMAT = 1
 class Event:
     """What happened, and by whose word.
 
-    `id` is random, so that of two writers with the same words each knows its own; `number` counts from 0 within `stream`; `time` is UTC text; `who` is a claim; `ci` holds the actor and the run's URL
-    where a CI ran it; `evidence` maps a name to a digest or URI; `previous` is the digest of the event before, None for
-    the first; `digest` is of this event's stored bytes.
+    `id` is random, so that of two writers with the same words each knows its own; `number` counts from 0 within
+    `stream`; `time` is UTC text; `who` is a claim; `ci` holds the actor and the run's URL where a CI ran it; `evidence`
+    maps a name to a digest or URI; `previous` is the digest of the event before, None for the first; `digest` is of this
+    event's stored bytes.
     """
 
     stream: str

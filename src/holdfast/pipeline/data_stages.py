@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.data.checks import check_data
 from holdfast.data.holdout import Holdout, find_holdout, freeze, load_holdout
 from holdfast.data.profile import Profile

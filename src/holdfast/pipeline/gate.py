@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.config.schema import GatesConfig
 from holdfast.data.arrays import column_arrays, labels_array
 from holdfast.data.holdout import Holdout, record_evaluation
@@ -15,7 +15,6 @@ from holdfast.errors import UserError
 from holdfast.gates.evidence import Contender, Rows
 from holdfast.gates.functions import load_function
 from holdfast.gates.judge import GateEvidence, first_release_notice, judge
-from holdfast.gates.latency import Timings
 from holdfast.gates.quality import metric_of
 from holdfast.gates.slices import as_slices
 from holdfast.pipeline.candidates import Subject, identify

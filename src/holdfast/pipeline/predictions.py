@@ -25,7 +25,6 @@ from holdfast.pipeline.candidates import Subject
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
 
-
 _CALLS_FOR_A_LIMIT = 600  # 368 give an interval of a p99; a comparison needs thousands
 
 

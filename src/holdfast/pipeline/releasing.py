@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.data.holdout import find_holdout
 from holdfast.errors import HoldfastError, UserError
 from holdfast.models import MlflowModel, model_digest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.pipeline.workspace import Workspace
 from holdfast.store import canonical_json, digest
 from holdfast.verdict import Report, Verdict

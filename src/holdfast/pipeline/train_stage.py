@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.config.schema import TrainConfig
 from holdfast.data.holdout import Holdout, training_part
 from holdfast.data.leaks import check_leaks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast import __version__
+from holdfast._version import __version__
 from holdfast.config.schema import DataConfig
 from holdfast.data.drift import compare_profiles, drift_score
 from holdfast.data.profile import profile_table
@@ -58,7 +58,7 @@ def drift_checks(workspace: Workspace, table: Table) -> list[CheckResult]:
         profile_table(table, reference=reference, group=group),
         psi_limit=workspace.config.monitoring.drift.psi,
         alpha=window_alpha(workspace),
-        ignore=naming_columns(data),
+        ignore=naming_columns(data) | ({data.label} - set(table.columns)),  # labels come later
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from holdfast.reports import numbers
 from holdfast.reports.html import MARKS, WORDS, grouped, reason
@@ -51,17 +51,17 @@ def _cell(text: str) -> str:
 
 def render_junit(report: Report) -> str:
     """JUnit XML: what stops is a failure, what could not be measured an error, an open check that only informs skipped."""
-    suite = ElementTree.Element("testsuite", name=_xml(report.title), tests=str(len(report.checks)))
+    suite = ET.Element("testsuite", name=_xml(report.title), tests=str(len(report.checks)))
     counts = {"failures": 0, "errors": 0, "skipped": 0}
     for check in report.checks:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"holdfast.{check.kind}", name=_xml(check.name))
+        case = ET.SubElement(suite, "testcase", classname=f"holdfast.{check.kind}", name=_xml(check.name))
         tag = _junit_tag(check)
         if tag is not None:
             counts["failures" if tag == "failure" else "errors" if tag == "error" else "skipped"] += 1
-            ElementTree.SubElement(case, tag, message=_xml(check.message))
+            ET.SubElement(case, tag, message=_xml(check.message))
     for name, count in counts.items():
         suite.set(name, str(count))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def _junit_tag(check: CheckResult) -> str | None:

@@ -98,7 +98,7 @@ class Folder:
         """Make `folder` and what is missing above it, private to the user, each synced into its parent."""
         if folder.is_dir():
             return
-        if folder != self.root and folder.parent != folder:
+        if folder not in (self.root, folder.parent):
             self._make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True, parents=folder == self.root)
         _sync_folder(folder.parent)
