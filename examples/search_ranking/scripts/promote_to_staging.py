@@ -6,6 +6,7 @@ python scripts/promote_to_staging.py --run-id RUN --model-name search-ranking
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--model-name", default="search-ranking")
     given = parser.parse_args()
     declared = (ROOT / "holdfast.yaml").read_text("utf-8")
-    if f"model: {given.model_name}\n" not in declared:
+    if not re.search(rf"^model: *{re.escape(given.model_name)} *(#.*)?$", declared, re.MULTILINE):
         print(f"holdfast.yaml does not declare the model {given.model_name}.", file=sys.stderr)
         return 2
     program = Path(sys.executable).with_name("holdfast")

@@ -46,26 +46,33 @@ def pipeline() -> TrainingPipeline:
 
 def train(experiment: str, run_name: str, commit: str | None) -> tuple[str, str]:
     """The run's id and the table it was trained on."""
-    data = parameter("TRAIN_ON", os.environ.get("HOLDFAST_TRAIN_DATA", str(ROOT / "data" / "train.parquet")))
+    handed = os.environ.get("HOLDFAST_TRAIN_DATA", str(ROOT / "data" / "train.parquet"))
+    data = str(Path(parameter("TRAIN_ON", handed)).resolve())
     rows = pd.read_parquet(data)
     settings = pipeline()
     print(f"training on {len(rows):,} rows of {rows['query_id'].nunique()} queries from {data}", flush=True)
     ranker = settings.fit(rows)
-    if mlflow.get_experiment_by_name(experiment) is None:
-        mlflow.create_experiment(experiment, artifact_location=(ROOT / "mlruns").as_uri())
-    mlflow.set_experiment(experiment)
-    with mlflow.start_run(run_name=run_name) as run, tempfile.TemporaryDirectory() as folder:
-        ranker.save(Path(folder))
+    choose_experiment(experiment)
+    with mlflow.start_run(run_name=run_name) as run, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "ranker"  # its name becomes part of the model, so it is always the same
+        ranker.save(folder)
         mlflow.log_params(vars(settings))
         mlflow.set_tags({"git_commit": commit or "unknown", "train_data": data, "queries": rows["query_id"].nunique()})
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SOURCE / "model_code.py"),
-            artifacts={"ranker": folder},
+            artifacts={"ranker": str(folder)},
             code_paths=[str(SOURCE)],
             pip_requirements=REQUIREMENTS,
         )
     return run.info.run_id, data
+
+
+def choose_experiment(name: str) -> None:
+    """Log to this experiment; beside a local database its artifacts stand in `mlruns/`, a server keeps its own."""
+    if mlflow.get_tracking_uri().startswith("sqlite:") and mlflow.get_experiment_by_name(name) is None:
+        mlflow.create_experiment(name, artifact_location=(ROOT / "mlruns").as_uri())
+    mlflow.set_experiment(name)
 
 
 def tell(run_id: str, data: str) -> None:

@@ -1,6 +1,8 @@
 """Judge a run's model against the thresholds and the champion; exit status 1 where it does not pass.
 
 python scripts/validate_model.py --run-id RUN --model-name search-ranking --config config/validation_gates.yaml
+
+The test table is `data/test.parquet`, which scripts/split_data.py takes from the sealed holdout.
 """
 
 from __future__ import annotations
@@ -12,19 +14,11 @@ import sys
 from pathlib import Path
 
 import mlflow
-import pandas as pd
 
 from holdfast import ModelValidationConfig, ModelValidator
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
-
-
-def test_table(source: Path) -> Path:
-    """The test queries as `ModelValidator` reads them: the label is called `label`."""
-    target = source.with_name("validation.parquet")
-    pd.read_parquet(source).rename(columns={"relevance": "label"}).to_parquet(target, index=False)
-    return target
 
 
 def main() -> int:
@@ -36,8 +30,9 @@ def main() -> int:
     given = parser.parse_args()
     validator = ModelValidator(
         ModelValidationConfig.from_yaml(given.config),
-        test_table(Path(given.test_data)),
+        given.test_data,
         mlflow.MlflowClient(),
+        label="relevance",
         group="query_id",
     )
     result = validator.validate(f"runs:/{given.run_id}/model", given.model_name)
