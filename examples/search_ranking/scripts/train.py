@@ -25,6 +25,7 @@ import pandas as pd
 from search_ranking.pipelines import TrainingPipeline
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
 SOURCE = ROOT / "src" / "search_ranking"
 REQUIREMENTS = ["lightgbm", "nltk", "numpy", "pandas", "rapidfuzz"]
