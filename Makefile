@@ -38,7 +38,7 @@ format: setup
 	@$(BIN)/ruff format --quiet . ; $(BIN)/ruff check --quiet --fix .
 
 test: check
-	$(PYTEST) -n $(JOBS) -m "not slow"
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow"
 
 test-slow: check
 	$(PYTEST) -n $(JOBS) -m slow --timeout 3600
