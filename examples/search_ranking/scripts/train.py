@@ -37,9 +37,9 @@ def parameter(name: str, default: str) -> str:
 
 def pipeline() -> TrainingPipeline:
     return TrainingPipeline(
-        rounds=int(parameter("ROUNDS", "120")),
-        learning_rate=float(parameter("LEARNING_RATE", "0.08")),
-        features=parameter("FEATURES", "all"),
+        rounds=int(parameter("ROUNDS", str(TrainingPipeline.rounds))),
+        learning_rate=float(parameter("LEARNING_RATE", str(TrainingPipeline.learning_rate))),
+        features=parameter("FEATURES", TrainingPipeline.features),
         shuffle_labels=parameter("SHUFFLE_LABELS", "false").lower() == "true",
         seed=int(os.environ.get("HOLDFAST_SEED", "0")),
     )

@@ -20,6 +20,7 @@ from search_ranking.features import (
 
 WORDS = ["bm25", "covered", "overlap", "coverage", "first_match", "last_match", "title_length"]
 LETTERS = ["token_set", "weighted", "partial", "trigrams", "phrase"]
+LETTERS_READ = 300  # of a text: comparing letters takes time quadratic in their number, and anybody may type a query
 CONTEXT = ["affinity", "category_encoded", "recency_score", "popularity", "price", "user_age_norm"]
 LEXICAL = [*WORDS, *LETTERS]
 EVERYTHING = [*LEXICAL, *CONTEXT]
@@ -79,7 +80,7 @@ def letters_in_common(queries: list[str], titles: list[str]) -> dict[str, list[f
 @lru_cache(maxsize=100_000)
 def _plain(value: str) -> str:
     """Lower case without punctuation. Said explicitly: rapidfuzz 3 changed what its functions do by themselves."""
-    return utils.default_process(value)
+    return utils.default_process(value[:LETTERS_READ])
 
 
 @lru_cache(maxsize=100_000)
