@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from holdfast._version import __version__
 from holdfast.config.schema import GatesConfig, MetricGate
 from holdfast.errors import UserError
 from holdfast.gates.evidence import Contender, Rows
-from holdfast.gates.judge import GateEvidence, first_release_notice, judge
+from holdfast.gates.judge import GateEvidence, judge
 from holdfast.stats import get_metric
 from holdfast.store.content import canonical_json, digest
 from holdfast.verdict import OnInconclusive, Report
@@ -79,7 +80,8 @@ def compare(
             "policy": digest(canonical_json(gates.model_dump(mode="json"))),
             "champion_predictions": None if old is None else _digest(old),
         },
-        notices=first_release_notice(evidence.champion),
+        notices=() if old is not None else ("No champion was given, so only the absolute limits were asked.",),
+        holdfast=__version__,
     )
 
 

@@ -42,7 +42,7 @@ class Question:
     threshold: float
     direction: Direction
     on_inconclusive: OnInconclusive = "fail"
-    subject: str = "the candidate"  # how the sentence begins
+    subject: str = "The candidate"  # how the sentence begins
     limit: str = "the limit"  # what the threshold is called
     number: str = ".4g"
     scale: Literal["absolute", "relative"] = "absolute"

@@ -68,7 +68,7 @@ def _regression(timings: Timings, margin: float, gate: LatencyGate, confidence: 
         threshold=margin,
         direction="lower",
         on_inconclusive=gate.on_inconclusive,
-        subject="the candidate against the champion",
+        subject="The candidate against the champion",
         limit="the margin",
         number=".1%",
         scale="relative",

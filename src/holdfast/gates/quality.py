@@ -98,7 +98,7 @@ class _MetricJudge:
             threshold=-margin if higher else margin,
             direction="higher" if higher else "lower",
             on_inconclusive=self.on_inconclusive,
-            subject=f"the candidate against {whom}",
+            subject=f"The candidate against {whom}",
             limit="the margin",
             sign=True,
         )

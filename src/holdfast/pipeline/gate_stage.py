@@ -62,7 +62,7 @@ def gate_summary(report: Report) -> str:
     """One sentence on a judgement."""
     if report.verdict is Verdict.PASS:
         against = f"against {report.champion}" if report.champion else "first release: absolute gates only"
-        return f"{len(report.checks)} checks, {against}."
+        return f"{len(report.checks)} {'check' if len(report.checks) == 1 else 'checks'}, {against}."
     return report.failed[0].message if report.failed else "nothing could be measured."
 
 

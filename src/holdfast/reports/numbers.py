@@ -14,7 +14,7 @@ def number(value: float | None, *, sign: bool = False, percent: bool = False) ->
     if percent:
         value *= 100
     size = abs(value)
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 or percent else 4
+    digits = 0 if size >= 1000 else 1 if size >= 100 or percent else 2 if size >= 10 else 3 if size >= 1 else 4
     text = f"{size:,.{digits}f}"
     if size and float(text.replace(",", "")) == 0:
         text = f"{size:.1e}"

@@ -1,0 +1,76 @@
+"""What importing costs, and that the documents say what is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from holdfast.cli.app import ROAD, app
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("mlflow", "pandas", "duckdb", "sklearn", "pyarrow", "scipy", "obstore", "deltalake", "numpy", "pydantic")
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import holdfast",
+        "from holdfast.cli.app import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_used(code: str) -> None:
+    assert not loaded_by(code) & set(HEAVY)
+
+
+def test_comparing_needs_no_mlflow_and_no_pandas() -> None:
+    code = "import holdfast; holdfast.compare([0, 1] * 20, [0, 1] * 20, [0, 0] * 20, metric='accuracy')"
+    assert not loaded_by(code) & {"mlflow", "pandas", "sklearn", "obstore"}
+
+
+@pytest.mark.parametrize("name", list(ROAD))
+def test_every_command_has_its_help(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage:")
+
+
+@pytest.mark.parametrize("words", [["--nonsense"], ["rnu"], ["release", "promot"], ["compare"]])
+def test_wrong_words_are_exit_2(words: list[str]) -> None:
+    assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_a_misspelt_command_offers_the_nearest() -> None:
+    assert "Did you mean 'promote'?" in CliRunner().invoke(app, ["release", "promot"]).output
+    assert "Did you mean 'compare'?" in CliRunner().invoke(app, ["comprae"]).output
+
+
+def test_the_readme_names_only_commands_that_exist() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    typed = set(re.findall(r"^\s+holdfast ([a-z]+)", text, re.MULTILINE))
+    assert typed
+    assert typed <= set(ROAD)
+
+
+def test_every_document_that_is_linked_exists() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_no_lock_or_document_names_a_registry() -> None:
+    for file in [*ROOT.glob("requirements*.lock"), ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = file.read_text("utf-8")
+        assert "--index-url" not in text
+        assert "https://pypi" not in text
