@@ -1,4 +1,4 @@
-"""What may happen next: a state and a command give the payload of the next event, or a reason why not. Pure."""
+"""What may happen next: a state and a command give the next event, or a reason why not. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.errors import Refused, UserError
+from holdfast.release.policy import policy_notices
 from holdfast.release.state import Judgement, ReleaseState, ReleaseVersion
 from holdfast.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Make a registered version the candidate."""
+
+    version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +42,19 @@ class Rollback:
     reason: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResetAnchor:
+    """Measure total loss from the present champion on."""
+
+    reason: str
+
+
+Command = Stage | Promote | Rollback | ResetAnchor
+
+
 @dataclass(frozen=True)
 class Decided:
-    """The next event's payload and evidence, and what the user should hear beside it."""
+    """The next event's type, payload and evidence, and what the user should hear beside it."""
 
     type: str
     payload: Mapping[str, Any]
@@ -44,91 +62,125 @@ class Decided:
     notices: tuple[str, ...] = ()
 
 
-def decide_stage(state: ReleaseState, number: str) -> Decided | None:
-    """Stage version `number`; None where it is staged already."""
-    version = known_version(state, number)
+def decide(state: ReleaseState, command: Command) -> Decided | None:
+    """The event that `command` leads to; None where it is so already.
+
+    Raises Refused, with the reason and the next command to type, where the rules forbid it, and UserError where the
+    command names what does not exist.
+    """
+    stop_at_foreign(state)
+    if isinstance(command, Stage):
+        return decide_stage(state, command)
+    if isinstance(command, Promote):
+        return decide_promotion(state, command)
+    if isinstance(command, Rollback):
+        return decide_rollback(state, command)
+    return decide_reset(state, command)
+
+
+def decide_stage(state: ReleaseState, command: Stage) -> Decided | None:
+    """Stage a version; None where it is staged already."""
+    number = known_version(state, command.version).version
     if state.champion is not None and state.champion.version == number:
         raise Refused(f"version {number} is the champion already.", hint="Stage another version.")
     if state.candidate is not None and state.candidate.version == number:
         return None
-    return Decided("staged", {"version": version.version})
+    return Decided("staged", {"version": number})
 
 
 def decide_promotion(state: ReleaseState, command: Promote) -> Decided:
-    """Promote; Refused with the reason and the next command where the evidence or the way back is missing."""
-    stop_at_foreign(state)
+    """Promote; Refused where the evidence is missing and nobody takes it on his name."""
     version = _wanted(state, command.version)
-    if state.champion is not None and state.champion.version == version.version:
+    champion = None if state.champion is None else state.champion.version
+    if champion == version.version:
         raise Refused(f"version {version.version} is the champion already.")
     if command.override is not None and not command.override.strip():
         raise UserError("--override needs a reason.", hint='Type --override "why".')
-    judgement = None if command.override else evidence_for(state, version, command)
-    first = state.champion is None
+    judgement = _newest(state, version) if command.override else evidence_for(state, version, command)
     payload = {
         "version": version.version,
-        "from": None if first else state.champion.version,  # type: ignore[union-attr]
-        "first_release": first,
+        "from": champion,
+        "first_release": champion is None,
         "policy": dict(command.policy),
         "policy_digest": command.policy_digest,
         "override": command.override,
         "anchor": command.anchor,
     }
     evidence = {} if judgement is None else {"report": judgement.report}
-    return Decided("promoted", payload, evidence, tuple(_notices(state, command, first=first)))
+    return Decided("promoted", payload, evidence, tuple(_notices(state, version, command)))
 
 
 def evidence_for(state: ReleaseState, version: ReleaseVersion, command: Promote) -> Judgement:
-    """The newest passing report about this version, this policy and the current champion."""
+    """The report that allows `version`: the newest on it under this policy and against the present champion, if it passed.
+
+    `command.report` may name it; a report that a later one of the same kind contradicts does not count.
+    """
     about = [j for j in state.judgements if j.digest == version.digest]
-    if command.report is not None:
-        about = [j for j in about if j.report == command.report]
+    named = [j for j in about if command.report in (None, j.report)]
     champion = None if state.champion is None else state.champion.version
-    gate = f"holdfast gate --candidate {version.uri or version.version}"
-    if not about:
+    gate = f"Type: holdfast gate --candidate {version.uri or version.version}"
+    if not named:
         which = f"report {command.report[:19]}…" if command.report else "no report on record"
+        since = " since it was rolled back from" if version.version in state.unhealthy else ""
         raise Refused(
-            f"{which} names version {version.version}, so nothing shows that it may be released.", hint=f"Type: {gate}"
+            f"{which} names version {version.version}{since}, so nothing shows that it may be released.", hint=gate
         )
-    current = [j for j in about if j.champion == champion]
-    if not current:
-        theirs = about[-1].champion
+    if all(j.champion != champion for j in named):
+        theirs = _called(named[-1].champion)
         raise Refused(
-            f"the report of version {version.version} compares it with {_called(theirs)}, and the champion is {_called(champion)}.",
-            hint=f"Type: {gate}",
+            f"the report of version {version.version} compares it with {theirs}, "
+            f"and the champion is {_called(champion)}.",
+            hint=gate,
         )
-    same_policy = [j for j in current if j.policy == command.policy_digest]
-    if not same_policy:
+    fitting = [j for j in about if j.champion == champion and j.policy == command.policy_digest]
+    if not any(j in named for j in fitting):
         raise Refused(
-            f"version {version.version} was judged under another policy than the one declared now.",
-            hint=f"Type: {gate}",
+            f"version {version.version} was judged under another policy than the one declared now.", hint=gate
         )
-    newest = same_policy[-1]
+    newest = fitting[-1]
     if newest.verdict is not Verdict.PASS:
         raise Refused(
             f"the gate's verdict on version {version.version} is {newest.verdict.value}, not pass.",
             hint='Train a better one, or take it on your name: holdfast release promote --override "REASON".',
         )
-    return newest
+    passed = [j for j in fitting if j in named and j.verdict is Verdict.PASS]
+    if not passed:
+        raise Refused(f"report {str(command.report)[:19]}… did not pass.", hint=f"The newest is {newest.report}.")
+    return passed[-1]
 
 
 def decide_rollback(state: ReleaseState, command: Rollback) -> Decided | None:
     """Roll back; None where `to` is the champion already. Refused where there is nothing sound to go back to."""
     if state.champion is None:
         raise Refused("there is no champion, so there is nothing to roll back.")
-    if command.to == state.champion.version:
+    champion = state.champion.version
+    if command.to == champion:
         return None
-    if command.to is None:
-        target = state.previous
-        if target is None:
-            raise Refused(
-                f"there is nothing to roll back to: version {state.champion.version} is the only champion there was.",
-                hint="Name a registered version with --to.",
-            )
-    else:
-        target = known_version(state, command.to)
-        if target.version in state.unhealthy:
-            raise Refused(f"version {target.version} was itself rolled back from.", hint="Name another with --to.")
-    return Decided("rolled_back", {"from": state.champion.version, "to": target.version, "reason": command.reason})
+    target = state.previous.version if command.to is None and state.previous is not None else command.to
+    ways = ", ".join(state.ways_back())
+    others = f"Sound earlier champions: {ways}." if ways else "Promote a better version instead."
+    if target is None:
+        raise Refused(
+            f"there is nothing to roll back to: version {champion} has no sound champion before it.", hint=others
+        )
+    known_version(state, target)
+    if target in state.unhealthy:
+        raise Refused(f"version {target} was itself rolled back from.", hint=others)
+    if not state.is_sound(target):
+        raise Refused(f"version {target} was never champion, so a rollback cannot go there.", hint=others)
+    return Decided("rolled_back", {"from": champion, "to": target, "reason": command.reason})
+
+
+def decide_reset(state: ReleaseState, command: ResetAnchor) -> Decided | None:
+    """Reset the anchor to the champion; None where it is the anchor already."""
+    if state.champion is None:
+        raise Refused("there is no champion, so there is nothing to anchor to.")
+    if not command.reason.strip():
+        raise UserError("resetting the anchor needs a reason.")
+    if state.anchor == state.champion:
+        return None
+    before = None if state.anchor is None else state.anchor.version
+    return Decided("anchor_reset", {"from": before, "to": state.champion.version, "reason": command.reason})
 
 
 def stop_at_foreign(state: ReleaseState) -> None:
@@ -152,37 +204,6 @@ def known_version(state: ReleaseState, number: str) -> ReleaseVersion:
     return state.versions[number]
 
 
-def loosened(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
-    """One sentence for each limit that `new` sets looser than `old`: a lower min, a wider margin, a limit that is gone."""
-    if old is None:
-        return []
-    sentences = []
-    before, after = dict(_limits(old)), dict(_limits(new))
-    for name, limit in before.items():
-        if name not in after:
-            sentences.append(f"the policy no longer has {name} (it was {limit:g}).")
-            continue
-        lower_is_stricter = not name.endswith((".min", "confidence"))
-        if after[name] != limit and (after[name] > limit) == lower_is_stricter:
-            sentences.append(f"the policy is looser: {name} went from {limit:g} to {after[name]:g}.")
-    return sentences
-
-
-def _limits(policy: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Every number of a policy by its path, without what is no limit."""
-    found: list[tuple[str, float]] = []
-    for name, value in policy.items():
-        path = f"{prefix}.{name}" if prefix else name
-        if isinstance(value, Mapping):
-            found += _limits(value, path)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _NO_LIMITS:
-            found.append((path, float(value)))
-    return found
-
-
-_NO_LIMITS = {"calls", "batch_rows", "min_units"}
-
-
 def _wanted(state: ReleaseState, number: str | None) -> ReleaseVersion:
     if number is not None:
         return known_version(state, number)
@@ -191,12 +212,17 @@ def _wanted(state: ReleaseState, number: str | None) -> ReleaseVersion:
     return state.candidate
 
 
-def _notices(state: ReleaseState, command: Promote, *, first: bool) -> list[str]:
-    notices = ["first release: there is no champion yet, and nothing to roll back to."] if first else []
-    version = command.version or (state.candidate.version if state.candidate else None)
-    if version in state.unhealthy:
-        notices.append(f"version {version} was rolled back from before.")
-    return notices + loosened(state.policy, command.policy)
+def _newest(state: ReleaseState, version: ReleaseVersion) -> Judgement | None:
+    """What a gate said last of `version`, whatever it was."""
+    return next((j for j in reversed(state.judgements) if j.digest == version.digest), None)
+
+
+def _notices(state: ReleaseState, version: ReleaseVersion, command: Promote) -> list[str]:
+    first = "first release: there is no champion yet, and nothing to roll back to."
+    notices = [first] if state.champion is None else []
+    if version.version in state.unhealthy:
+        notices.append(f"version {version.version} was rolled back from before.")
+    return notices + policy_notices(state.policy, command.policy)
 
 
 def _called(champion: str | None) -> str:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from holdfast.errors import OutsideError, Refused, UserError
+from holdfast.errors import Conflict, OutsideError, Refused
 from holdfast.ledger import Ledger
 from holdfast.registry import Registry
-from holdfast.release.state import ReleaseState, fold
+from holdfast.release.ownership import HEAD_TAG, LEDGER_TAG, check_head, check_owner
+from holdfast.release.state import ReleaseState, ReleaseVersion, fold
 
-LEDGER_TAG = "holdfast.ledger"
-HEAD_TAG = "holdfast.head"
-PROJECTED_TAG = "holdfast.projected"
-_TRIES = 5
+PROJECTED_TAG = "holdfast.projected"  # where each alias is, or is on its way to, by our own hand
+_TRIES = 20
+
+Foreign = Literal["accept", "restore"]
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What was done to the registry, one sentence each; nothing where it matched."""
+    """What was done to the registry, one sentence each, and the aliases whose version is gone from it for good."""
 
     changes: tuple[str, ...] = ()
+    gone: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"changes": list(self.changes)}
+        return {"changes": list(self.changes), "gone": dict(self.gone)}
+
+    def complaints(self, model: str) -> list[str]:
+        """One sentence for every version that is gone."""
+        return [
+            f"version {number} of {model}, the {alias}, no longer exists in the registry."
+            for alias, number in self.gone.items()
+        ]
 
 
 def stream_of(model: str) -> str:
@@ -38,159 +47,168 @@ def read_state(ledger: Ledger, model: str) -> ReleaseState:
     return fold(ledger.read(stream_of(model)))
 
 
-def reconcile(
-    ledger: Ledger, registry: Registry, model: str, *, foreign: Literal["accept", "restore"] | None = None
-) -> Reconciled:
-    """Set every alias that the ledger has spoken of to where it belongs.
+def reconcile(ledger: Ledger, registry: Registry, model: str, *, foreign: Foreign | None = None) -> Reconciled:
+    """Set every alias that the ledger has spoken of to where it belongs; an alias that is lost is set again.
 
-    An alias that is neither there nor where we last set it was moved by somebody else: that is written into the ledger
-    and Refused, until `foreign` says to accept it or to restore ours. An alias that is gone is set again. Raises
-    OutsideError where a version that should be named no longer exists, Refused where the model belongs to another ledger.
+    Raises Refused where somebody else moved an alias, which is written into the ledger once, until `foreign` says to
+    accept it or to restore ours; Refused where the model belongs to another ledger; Damaged where the ledger's tail was
+    cut; OutsideError where a version that should be named no longer exists, after everything else was set.
     """
+    done = converge(ledger, registry, model, foreign=foreign)
+    if done.gone:
+        raise OutsideError(
+            " ".join(done.complaints(model)),
+            hint="Everything else matches the ledger. Roll back, or promote another version.",
+            reason_code="version_gone",
+        )
+    return done
+
+
+def converge(ledger: Ledger, registry: Registry, model: str, *, foreign: Foreign | None = None) -> Reconciled:
+    """`reconcile` that goes on where a version is gone, because a rollback may be what mends it."""
     changes: list[str] = []
     for _ in range(_TRIES):
-        state = read_state(ledger, model)
-        if state.length == 0:
+        tags = registry.model_tags(model)
+        events = ledger.read(stream_of(model))
+        state = fold(events)
+        check_owner(state, tags, model)
+        check_head(events, tags, model)
+        if not state.versions:
             return Reconciled()
-        changes += _project(ledger, registry, model, state, foreign)
-        if read_state(ledger, model).length == state.length:
-            return Reconciled(tuple(changes))
+        settled = _settle(ledger, registry, model, state, tags, foreign)
+        if settled is not None:
+            changes += settled
+            continue
+        made, gone = _project(registry, model, state, tags)
+        changes += made
+        if len(ledger.read(stream_of(model))) == state.length:
+            return Reconciled(tuple(changes), gone)
     raise OutsideError(f"the ledger of {model} kept changing while the registry was made to match it.")
 
 
-def _project(
-    ledger: Ledger, registry: Registry, model: str, state: ReleaseState, foreign: Literal["accept", "restore"] | None
-) -> list[str]:
-    tags, actual = registry.model_tags(model), registry.aliases(model)
-    check_owner(state, tags, model)
-    projected = _projected(tags)
-    strange = foreign_aliases(state.aliases(), actual, projected)
-    if strange:
-        return _foreign(ledger, registry, model, state, strange, foreign)
-    changes = [
-        sentence
-        for alias, number in state.aliases().items()
-        if (sentence := _set(registry, model, alias, number, actual.get(alias))) is not None
-    ]
-    wanted = {LEDGER_TAG: state.ledger_id or "", HEAD_TAG: state.head or "", PROJECTED_TAG: _text(state)}
-    if actual or changes or tags:
-        for name, value in wanted.items():
-            if tags.get(name) != value:
-                registry.set_model_tag(model, name, value)
-    return changes
-
-
 def foreign_aliases(
-    wanted: Mapping[str, str | None], actual: Mapping[str, str], projected: Mapping[str, str | None]
+    wanted: Mapping[str, str | None], actual: Mapping[str, str], ours: Mapping[str, list[str | None]]
 ) -> dict[str, str]:
-    """The aliases that stand neither where they belong nor where we last set them."""
+    """The aliases that stand neither where they belong nor where we have put them. Pure."""
     return {
         alias: actual[alias]
         for alias, number in wanted.items()
-        if alias in actual and actual[alias] not in (number, projected.get(alias))
+        if alias in actual and actual[alias] not in (number, *ours.get(alias, []))
     }
 
 
-def check_owner(state: ReleaseState, tags: Mapping[str, str], model: str) -> None:
-    """Refused where the registered model belongs to another ledger."""
-    owner = tags.get(LEDGER_TAG)
-    if owner and state.ledger_id and owner != state.ledger_id:
-        raise Refused(
-            f"the registered model {model} belongs to another ledger ({owner[:8]}…, not {state.ledger_id[:8]}…).",
-            hint="Point `store:` at the store that released it.",
-            reason_code="second_ledger",
-        )
+def described(registry: Registry, model: str, number: str, state: ReleaseState) -> ReleaseVersion:
+    """What the ledger keeps of a version that somebody else released."""
+    if number in state.versions:
+        return state.versions[number]
+    found = registry.version(model, number)
+    if found is None:
+        raise OutsideError(f"version {number} of {model} is not in the registry.", reason_code="version_gone")
+    uri = f"models:/{model}/{number}"
+    digest = found.tags.get("holdfast.digest", f"unknown:{uri}")
+    return ReleaseVersion(version=number, digest=digest, uri=uri, run_id=found.run_id)
 
 
-def guard_first_release(state: ReleaseState, registry: Registry, model: str) -> None:
-    """UserError where the ledger is empty but the registry has a champion: that is not a first release."""
-    if state.champion is not None:
-        return
-    number = registry.aliases(model).get("champion")
-    if number is None:
-        staged = registry.stage_champion(model)
-        number = None if staged is None else staged.version
-    if number is not None:
-        raise UserError(
-            f"the registry has a champion of {model} (version {number}) that this ledger does not know.",
-            hint="Type `holdfast ledger adopt` to record it, or point `store:` at its ledger.",
-            reason_code="unknown_champion",
-        )
-
-
-def _foreign(
+def _settle(
     ledger: Ledger,
     registry: Registry,
     model: str,
     state: ReleaseState,
-    strange: Mapping[str, str],
-    foreign: Literal["accept", "restore"] | None,
-) -> list[str]:
-    stream = stream_of(model)
-    alias, number = next(iter(strange.items()))
-    ours = state.aliases()[alias]
-    if state.foreign.get(alias) != number:
-        payload = {"alias": alias, "expected": ours, "found": number}
-        ledger.append(stream, "foreign_change", payload, expected=state.length)
+    tags: Mapping[str, str],
+    foreign: Foreign | None,
+) -> list[str] | None:
+    """Deal with one alias that somebody else moved, and say what was done; None where there is none."""
+    strange = foreign_aliases(state.aliases(), registry.aliases(model), _ours(tags))
+    back = [alias for alias in state.foreign if alias not in strange]
+    try:
+        if back:
+            return _restored(ledger, model, state, back[0], f"{back[0]} is where it belongs again")
+        if not strange:
+            return None
+        alias, number = next(iter(strange.items()))
+        expected = state.aliases()[alias]
+        if state.foreign.get(alias) != number:
+            payload = {"alias": alias, "expected": expected, "found": number}
+            ledger.append(stream_of(model), "foreign_change", payload, expected=state.length)
+            return []
+        if foreign is None:
+            raise Refused(
+                f"somebody else moved the alias {alias} from {_called(expected)} to {_called(number)}.",
+                hint="Type `holdfast release reconcile --accept` or `--restore`.",
+                reason_code="foreign_change",
+            )
+        if foreign == "accept":
+            found = {"alias": alias, "version": described(registry, model, number, state).to_json()}
+            ledger.append(stream_of(model), "accepted", found, expected=state.length)
+            return [f"accepted {alias} = version {number}"]
+        _set(registry, model, alias, expected)
+        return _restored(ledger, model, state, alias, f"{alias} = {_called(expected)} again (was version {number})")
+    except Conflict:  # somebody wrote at the same time: look again
         return []
-    if foreign is None:
-        raise Refused(
-            f"somebody else moved the alias {alias} from {_called(ours)} to {_called(number)}.",
-            hint="Type `holdfast release reconcile --accept` or `--restore`.",
-            reason_code="foreign_change",
-        )
-    if foreign == "accept":
-        version = adopted_version(registry, model, number, state)
-        ledger.append(stream, "accepted", {"alias": alias, "version": version}, expected=state.length)
-        return [f"accepted {alias} = version {number}"]
-    sentence = _set(registry, model, alias, ours, number) or ""
-    ledger.append(stream, "restored", {"alias": alias, "version": ours}, expected=state.length)
+
+
+def _restored(ledger: Ledger, model: str, state: ReleaseState, alias: str, sentence: str) -> list[str]:
+    payload = {"alias": alias, "version": state.aliases().get(alias)}
+    ledger.append(stream_of(model), "restored", payload, expected=state.length)
     return [sentence]
 
 
-def adopted_version(registry: Registry, model: str, number: str, state: ReleaseState) -> dict[str, Any]:
-    """What the ledger keeps of a version that somebody else released."""
-    if number in state.versions:
-        return state.versions[number].to_json()
-    found = registry.version(model, number)
-    if found is None:
-        raise OutsideError(f"version {number} of {model} is not in the registry.")
-    uri = f"models:/{model}/{number}"
-    return {
-        "version": number,
-        "digest": found.tags.get("holdfast.digest", f"unknown:{uri}"),
-        "uri": uri,
-        "run_id": found.run_id,
-        "lineage": {},
-    }
+def _project(
+    registry: Registry, model: str, state: ReleaseState, tags: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Set what differs; the sentences, and the aliases whose version is gone."""
+    actual, wanted = registry.aliases(model), state.aliases()
+    if LEDGER_TAG not in tags:
+        registry.ensure_model(model)
+    different = {alias: number for alias, number in wanted.items() if actual.get(alias) != number}
+    gone = {a: n for a, n in different.items() if n is not None and registry.version(model, n) is None}
+    now = dict(tags)
+    _tag(registry, model, now, {LEDGER_TAG: state.ledger_id or ""})
+    todo = {alias: number for alias, number in different.items() if alias not in gone}
+    if todo:  # said before it is done, so that after a crash in between it is known to be our own hand
+        _tag(registry, model, now, {PROJECTED_TAG: _text({a: [actual.get(a), n] for a, n in wanted.items()})})
+    changes = []
+    for alias, number in todo.items():
+        _set(registry, model, alias, number)
+        changes.append(_told(alias, number, actual.get(alias)))
+    final = {PROJECTED_TAG: _text({a: [n] for a, n in wanted.items()}), HEAD_TAG: state.head or ""}
+    _tag(registry, model, now, final)
+    return changes, gone
 
 
-def _set(registry: Registry, model: str, alias: str, number: str | None, actual: str | None) -> str | None:
-    if actual == number:
-        return None
+def _tag(registry: Registry, model: str, known: dict[str, str], wanted: Mapping[str, str]) -> None:
+    for name, value in wanted.items():
+        if known.get(name) != value:
+            registry.set_model_tag(model, name, value)
+            known[name] = value
+
+
+def _set(registry: Registry, model: str, alias: str, number: str | None) -> None:
     if number is None:
         registry.delete_alias(model, alias)
-        return f"removed {alias} (was version {actual})"
-    if registry.version(model, number) is None:
-        raise OutsideError(
-            f"version {number} of {model}, the {alias}, no longer exists in the registry.",
-            hint="Roll back with `holdfast release rollback --to N`, or register it again.",
-            reason_code="version_gone",
-        )
-    registry.set_alias(model, alias, number)
-    return f"{alias} = version {number}" + (f" (was version {actual})" if actual else "")
+    else:
+        registry.set_alias(model, alias, number)
 
 
-def _projected(tags: Mapping[str, str]) -> dict[str, str | None]:
+def _told(alias: str, number: str | None, before: str | None) -> str:
+    if number is None:
+        return f"removed {alias} (was version {before})"
+    return f"{alias} = version {number}" + (f" (was version {before})" if before else "")
+
+
+def _ours(tags: Mapping[str, str]) -> dict[str, list[str | None]]:
+    """Where our own hand has put each alias, by the tag; nothing where it cannot be read."""
     try:
         found = json.loads(tags.get(PROJECTED_TAG, "{}"))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {alias: value for alias, value in found.items() if isinstance(value, list)}
 
 
-def _text(state: ReleaseState) -> str:
-    return json.dumps(state.aliases(), sort_keys=True)
+def _text(places: Mapping[str, list[str | None]]) -> str:
+    return json.dumps(places, sort_keys=True)
 
 
 def _called(number: str | None) -> str:

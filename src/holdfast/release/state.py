@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
+from holdfast.errors import Damaged
 from holdfast.ledger import Event
+from holdfast.release.anchor import Tenure, anchor_after, began
 from holdfast.verdict import Verdict
 
-ANCHOR_LIFE = timedelta(days=90)
+ROLES = ("champion", "previous", "candidate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class ReleaseVersion:
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """The payload that `from_json` reads."""
         return {
             "version": self.version,
             "digest": self.digest,
@@ -31,6 +34,12 @@ class ReleaseVersion:
             "run_id": self.run_id,
             "lineage": dict(self.lineage),
         }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """A version from an event's payload; fields of later releases of Holdfast are ignored."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +58,9 @@ class Judgement:
 class ReleaseState:
     """The release of one model after `length` events, the last of them `head`.
 
-    `history` holds earlier champions, the latest last; `unhealthy` are versions that were rolled back from; `foreign`
-    maps an alias that somebody else moved to where it points; `mentioned` are the aliases the ledger ever spoke of.
+    `history` is the stack of earlier champions, the latest last; `unhealthy` are versions that were rolled back from;
+    `tenures` says who was champion when; `foreign` maps an alias that somebody else moved to where it points;
+    `mentioned` are the aliases the ledger ever spoke of; `taken_over` is the ledger that this one replaced.
     """
 
     versions: Mapping[str, ReleaseVersion] = field(default_factory=dict)
@@ -58,32 +68,41 @@ class ReleaseState:
     candidate: ReleaseVersion | None = None
     history: tuple[str, ...] = ()
     unhealthy: frozenset[str] = frozenset()
+    tenures: tuple[Tenure, ...] = ()
     anchor: ReleaseVersion | None = None
-    anchored: str | None = None
     policy: Mapping[str, Any] | None = None
     judgements: tuple[Judgement, ...] = ()
     foreign: Mapping[str, str] = field(default_factory=dict)
     mentioned: frozenset[str] = frozenset()
     ledger_id: str | None = None
+    taken_over: str | None = None
     length: int = 0
     head: str | None = None
 
     @property
     def previous(self) -> ReleaseVersion | None:
-        """Where a rollback goes: the latest earlier champion that is not unhealthy."""
-        for number in reversed(self.history):
-            if number not in self.unhealthy and (self.champion is None or number != self.champion.version):
-                return self.versions[number]
-        return None
+        """Where a rollback goes: the latest earlier champion that is sound."""
+        return next((self.versions[number] for number in reversed(self.history) if self.is_sound(number)), None)
+
+    def is_sound(self, number: str) -> bool:
+        """Whether version `number` was champion before, is not now, and was never rolled back from since."""
+        served = any(tenure.version == number for tenure in self.tenures) or number in self.history
+        now = self.champion is not None and self.champion.version == number
+        return served and not now and number not in self.unhealthy
+
+    def ways_back(self) -> list[str]:
+        """All versions that a rollback may go to, the latest champion first."""
+        served = dict.fromkeys([*reversed(self.history), *(tenure.version for tenure in reversed(self.tenures))])
+        return [number for number in served if self.is_sound(number)]
+
+    def roles(self) -> dict[str, str | None]:
+        """The version in each role; None for nobody."""
+        found = (self.champion, self.previous, self.candidate)
+        return {role: None if version is None else version.version for role, version in zip(ROLES, found, strict=True)}
 
     def aliases(self) -> dict[str, str | None]:
         """Where each alias that the ledger has spoken of belongs; None for nowhere."""
-        roles = {"champion": self.champion, "previous": self.previous, "candidate": self.candidate}
-        return {
-            name: None if version is None else version.version
-            for name, version in roles.items()
-            if name in self.mentioned
-        }
+        return {role: number for role, number in self.roles().items() if role in self.mentioned}
 
 
 def fold(events: Iterable[Event]) -> ReleaseState:
@@ -95,15 +114,24 @@ def fold(events: Iterable[Event]) -> ReleaseState:
 
 
 def evolve(state: ReleaseState, event: Event) -> ReleaseState:
-    """The state after one more event; an event of an unknown type changes nothing but the length and the head."""
+    """The state after one more event; one of an unknown type changes nothing but the length and the head.
+
+    Raises Damaged where the event speaks of what was never recorded.
+    """
     change = _CHANGES.get(event.type)
     if change is not None:
-        state = change(state, event)
+        try:
+            state = change(state, event)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(
+                f"event {event.number} of {event.stream} ({event.type}) does not fit those before it: {error!r}.",
+                hint="Type `holdfast ledger verify`.",
+            ) from None
     return replace(state, length=event.number + 1, head=event.digest, ledger_id=state.ledger_id or event.id)
 
 
 def _registered(state: ReleaseState, event: Event) -> ReleaseState:
-    version = ReleaseVersion(**event.payload)
+    version = ReleaseVersion.from_json(event.payload)
     return replace(state, versions={**state.versions, version.version: version})
 
 
@@ -127,59 +155,50 @@ def _staged(state: ReleaseState, event: Event) -> ReleaseState:
 
 def _promoted(state: ReleaseState, event: Event) -> ReleaseState:
     version = state.versions[event.payload["version"]]
-    history = state.history if state.champion is None else (*state.history, state.champion.version)
     candidate = None if state.candidate and state.candidate.version == version.version else state.candidate
-    promoted = replace(
-        state,
-        champion=version,
+    made = replace(
+        _crowned(state, version, event.time, event.payload.get("score")),
         candidate=candidate,
-        history=history,
-        unhealthy=state.unhealthy - {version.version},
         policy=event.payload.get("policy"),
-        mentioned=state.mentioned | {"champion", "previous", "candidate"},
     )
-    if state.anchor is None or event.payload.get("anchor") or _expired(state.anchored, event.time):
-        return replace(promoted, anchor=version, anchored=event.time)
-    return promoted
-
-
-def _expired(anchored: str | None, now: str) -> bool:
-    return anchored is None or datetime.fromisoformat(now) - datetime.fromisoformat(anchored) > ANCHOR_LIFE
+    return _anchored(made, event, better=bool(event.payload.get("anchor")))
 
 
 def _rolled_back(state: ReleaseState, event: Event) -> ReleaseState:
-    target = state.versions[event.payload["to"]]
+    target, bad = state.versions[event.payload["to"]], state.versions[event.payload["from"]]
     history = state.history
     if target.version in history:
         history = history[: len(history) - 1 - history[::-1].index(target.version)]
-    bad = event.payload["from"]
     back = replace(
         state,
         champion=target,
         history=history,
-        unhealthy=state.unhealthy | {bad},
-        mentioned=state.mentioned | {"champion", "previous"},
+        unhealthy=state.unhealthy | {bad.version},
+        tenures=began(state.tenures, target.version, event.time),
+        # What a gate said of it before it failed is no reason to release it again.
+        judgements=tuple(j for j in state.judgements if j.digest != bad.digest),
+        mentioned=state.mentioned | set(ROLES),
     )
-    if state.anchor is not None and state.anchor.version == bad:
-        return replace(back, anchor=target, anchored=event.time)
-    return back
+    return _anchored(back, event)
 
 
 def _adopted(state: ReleaseState, event: Event) -> ReleaseState:
-    versions = {**state.versions, **{v["version"]: ReleaseVersion(**v) for v in event.payload["versions"]}}
+    made = [ReleaseVersion.from_json(version) for version in event.payload["versions"]]
+    versions = {**state.versions, **{version.version: version for version in made}}
     aliases = event.payload["aliases"]
-    champion = versions[aliases["champion"]]
-    previous = aliases.get("previous")
-    return replace(
+    known = replace(
         state,
         versions=versions,
-        champion=champion,
-        candidate=versions.get(aliases.get("candidate", "")),
-        history=(previous,) if previous else (),
-        anchor=champion,
-        anchored=event.time,
-        mentioned=state.mentioned | set(aliases) | {"champion"},
+        candidate=versions[aliases["candidate"]] if "candidate" in aliases else state.candidate,
+        history=(aliases["previous"],) if "previous" in aliases else state.history,
+        taken_over=event.payload.get("taken_over"),
+        mentioned=state.mentioned | set(ROLES),
     )
+    if "champion" not in aliases:
+        return known
+    champion = versions[aliases["champion"]]
+    tenures = began(state.tenures, champion.version, event.time)
+    return replace(known, champion=champion, tenures=tenures, anchor=champion)
 
 
 def _foreign_change(state: ReleaseState, event: Event) -> ReleaseState:
@@ -187,29 +206,54 @@ def _foreign_change(state: ReleaseState, event: Event) -> ReleaseState:
 
 
 def _accepted(state: ReleaseState, event: Event) -> ReleaseState:
-    alias, found = event.payload["alias"], ReleaseVersion(**event.payload["version"])
+    alias, found = event.payload["alias"], ReleaseVersion.from_json(event.payload["version"])
     known = replace(
         state,
         versions={**state.versions, found.version: state.versions.get(found.version, found)},
-        foreign={name: number for name, number in state.foreign.items() if name != alias},
-        mentioned=state.mentioned | {alias},
+        foreign=_without(state.foreign, alias),
+        mentioned=state.mentioned | set(ROLES),
     )
     version = known.versions[found.version]
     if alias == "candidate":
         return replace(known, candidate=version)
     if alias == "previous":
         return replace(known, history=(*known.history, version.version), unhealthy=known.unhealthy - {version.version})
-    history = known.history if state.champion is None else (*known.history, state.champion.version)
-    return replace(known, champion=version, history=history, unhealthy=known.unhealthy - {version.version})
+    return _anchored(_crowned(known, version, event.time), event)
 
 
 def _restored(state: ReleaseState, event: Event) -> ReleaseState:
-    left = {name: number for name, number in state.foreign.items() if name != event.payload["alias"]}
-    return replace(state, foreign=left)
+    return replace(state, foreign=_without(state.foreign, event.payload["alias"]))
 
 
 def _anchor_reset(state: ReleaseState, event: Event) -> ReleaseState:
-    return replace(state, anchor=state.champion, anchored=event.time)
+    del event
+    return replace(state, anchor=state.champion)
+
+
+def _crowned(
+    state: ReleaseState, version: ReleaseVersion, time: str, score: Mapping[str, Any] | None = None
+) -> ReleaseState:
+    """`version` is champion from `time` on; who was it before goes onto the stack."""
+    history = state.history if state.champion is None else (*state.history, state.champion.version)
+    return replace(
+        state,
+        champion=version,
+        history=tuple(number for number in history if number != version.version),
+        unhealthy=state.unhealthy - {version.version},
+        tenures=began(state.tenures, version.version, time, score),
+        mentioned=state.mentioned | set(ROLES),
+    )
+
+
+def _anchored(state: ReleaseState, event: Event, *, better: bool = False) -> ReleaseState:
+    """The state with its anchor, after the champion changed."""
+    now = None if state.anchor is None else state.anchor.version
+    number = anchor_after(state.tenures, now, event.time, state.unhealthy, better=better)
+    return replace(state, anchor=None if number is None else state.versions[number])
+
+
+def _without(foreign: Mapping[str, str], alias: str) -> dict[str, str]:
+    return {name: number for name, number in foreign.items() if name != alias}
 
 
 _CHANGES: Mapping[str, Callable[[ReleaseState, Event], ReleaseState]] = {

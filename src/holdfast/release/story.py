@@ -1,21 +1,62 @@
-"""The ledger in sentences. Pure."""
+"""The ledger in sentences and rows. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from holdfast.ledger import Event
+
+_CHANGES_OF_ROLES = {"adopted", "staged", "promoted", "rolled_back", "accepted"}
 
 
 def story(events: Iterable[Event]) -> list[str]:
     """One sentence an event: when, who, what, why."""
-    return [f"{event.time[:19].replace('T', ' ')}  {sentence(event)}  ({event.who.split(' <')[0]})" for event in events]
+    return [f"{event.time[:19].replace('T', ' ')}  {sentence(event)}  ({_who(event)})" for event in events]
+
+
+def rows(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Who was what when: {"number", "time", "who", "what", "version", "why", "run_url"} for each change of a role."""
+    return [
+        {
+            "number": event.number,
+            "time": event.time,
+            "who": event.who,
+            "what": event.type,
+            "version": _version(event),
+            "why": event.payload.get("override") or event.payload.get("reason") or event.evidence.get("report"),
+            "run_url": event.ci.get("run_url"),
+        }
+        for event in events
+        if event.type in _CHANGES_OF_ROLES
+    ]
 
 
 def sentence(event: Event) -> str:
-    """What one event says."""
+    """What one event says; its type where that is unknown here."""
     tell = _SENTENCES.get(event.type)
-    return event.type if tell is None else tell(event)
+    try:
+        return event.type if tell is None else tell(event)
+    except (KeyError, TypeError):
+        return event.type
+
+
+def _who(event: Event) -> str:
+    actor = event.ci.get("actor")
+    return event.who.split(" <")[0] + (f", in CI for {actor}" if actor else "")
+
+
+def _version(event: Event) -> str | None:
+    payload = event.payload
+    if event.type == "adopted":
+        return _text(payload["aliases"].get("champion"))
+    if event.type == "accepted":
+        return _text(payload["version"]["version"])
+    return _text(payload.get("version", payload.get("to")))
+
+
+def _text(number: object) -> str | None:
+    return None if number is None else str(number)
 
 
 def _judged(event: Event) -> str:
@@ -37,15 +78,27 @@ def _rolled_back(event: Event) -> str:
     return f"rolled back from version {payload['from']} to version {payload['to']}{why}"
 
 
+def _adopted(event: Event) -> str:
+    number = event.payload["aliases"].get("champion")
+    what = "adopted the registry without a champion" if number is None else f"adopted version {number} as the champion"
+    old = event.payload.get("taken_over")
+    return what + (f", from the ledger {old[:8]}…" if old else "")
+
+
+def _restored(event: Event) -> str:
+    number = event.payload["version"]
+    return f"restored {event.payload['alias']} to {'nowhere' if number is None else f'version {number}'}"
+
+
 _SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "registered": lambda e: f"version {e.payload['version']} was registered from {e.payload['uri']}",
     "judged": _judged,
     "staged": lambda e: f"version {e.payload['version']} was staged",
     "promoted": _promoted,
     "rolled_back": _rolled_back,
-    "adopted": lambda e: f"adopted version {e.payload['aliases']['champion']} as the champion",
+    "adopted": _adopted,
     "foreign_change": lambda e: f"somebody else moved {e.payload['alias']} to version {e.payload['found']}",
     "accepted": lambda e: f"accepted {e.payload['alias']} = version {e.payload['version']['version']}",
-    "restored": lambda e: f"restored {e.payload['alias']} to version {e.payload['version']}",
-    "anchor_reset": lambda _: "the anchor was reset to the champion",
+    "restored": _restored,
+    "anchor_reset": lambda e: f"the anchor was reset to the champion: {e.payload.get('reason') or 'no reason given'}",
 }
