@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -74,3 +75,11 @@ def test_no_lock_or_document_names_a_registry() -> None:
         text = file.read_text("utf-8")
         assert "--index-url" not in text
         assert "https://pypi" not in text
+
+
+@pytest.mark.parametrize("name", ["commands.md", "holdfast.schema.json"])
+def test_documents_made_from_the_code_are_fresh(name: str) -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / name).read_text("utf-8") == module.DOCUMENTS[name](), "type `make docs`"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from holdfast import __version__
+from holdfast._version import __version__
 
 
 class LazyGroup(click.Group):

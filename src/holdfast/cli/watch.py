@@ -38,8 +38,8 @@ def drift(out: Output, current: Path, config_path: Path, html: Path | None) -> R
 @command
 def retrain(out: Output, config_path: Path, *, if_needed: bool, reason: str | None) -> int:
     """Ask for a new model: run the road here, or dispatch the declared GitHub workflow."""
-    from holdfast.retraining.project import retrain as ask
     from holdfast.pipeline.workspace import Workspace
+    from holdfast.retraining.project import retrain as ask
 
     decision, started = ask(Workspace.open(config_path), if_needed=if_needed, reason=reason)
     for answer in decision.answers:
