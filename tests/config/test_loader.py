@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.config import ModelValidationConfig, load_project
+from holdfast.config.loader import load_project
+from holdfast.config.secrets import mask
+from holdfast.config.validation import ModelValidationConfig
 from holdfast.errors import ConfigError, HoldfastError, UserError
 
 GOOD = """\
@@ -113,11 +115,12 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 def test_variables_of_the_environment(tmp_path: Path) -> None:
     text = GOOD.replace("sqlite:///mlflow.db", "postgresql://ml:${PASSWORD}@db/mlflow").replace("0.95", "${LEVEL:-0.9}")
-    loaded = load_project(write(tmp_path, text), {"PASSWORD": "hunter2-secret"})
+    loaded = load_project(write(tmp_path, text), {"PASSWORD": "hunter2-secret", "LEVEL": "0.9"})
     assert loaded.config.registry == "postgresql://ml:hunter2-secret@db/mlflow"
     assert loaded.config.gates.confidence == 0.9
-    assert "hunter2" not in loaded.mask(f"{loaded.config.registry} failed")
-    assert "hunter2" not in loaded.mask("the password hunter2-secret leaked")
+    assert "hunter2" not in mask(f"{loaded.config.registry} failed")
+    assert mask("the password hunter2-secret leaked at 0.9") == "the password *** leaked at 0.9"
+    assert mask("http://me:word@host/x") == "http://me:***@host/x"
 
 
 def test_a_missing_variable_has_its_place(tmp_path: Path) -> None:

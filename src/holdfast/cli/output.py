@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.config.secrets import mask
 from holdfast.errors import HoldfastError
 from holdfast.verdict import Report
 
@@ -37,7 +38,7 @@ class Output:
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line for people; the text is never read as markup."""
-        self.console.print(text, style=style, markup=False)
+        self.console.print(mask(text), style=style, markup=False)
 
     def emit(self, document: Any) -> None:
         """The one JSON document of this command; nothing without `--json`."""
@@ -45,7 +46,7 @@ class Output:
             if self._emitted:
                 raise RuntimeError("a command prints one JSON document")
             self._emitted = True
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+            sys.stdout.write(mask(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)) + "\n")
 
     def report(self, report: Report) -> int:
         """Show a report; returns its exit status."""
@@ -67,7 +68,7 @@ class Output:
 
     def failed(self, error: HoldfastError) -> int:
         """Say what went wrong, in one sentence and a hint; returns the exit status."""
-        sys.stderr.write(f"holdfast: {error}\n")
+        sys.stderr.write(mask(f"holdfast: {error}\n"))
         if not self._emitted:
             self.emit(
                 {

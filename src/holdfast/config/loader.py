@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from holdfast.config import secrets
 from holdfast.config.schema import GatesConfig, Project
 from holdfast.errors import ConfigError, UserError
 
@@ -32,7 +33,6 @@ class LoadedProject:
 
     config: Project
     file: Path
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def root(self) -> Path:
@@ -46,12 +46,6 @@ class LoadedProject:
         """What the gates demand, without what only says how to measure: the part whose hash names a policy."""
         return self.config.gates.model_dump(mode="json", exclude={"file"})
 
-    def mask(self, text: str) -> str:
-        """`text` without values that came from the environment and without passwords in URLs."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
-
 
 @dataclass(frozen=True)
 class Document:
@@ -61,7 +55,6 @@ class Document:
     data: Any
     values: Mapping[Location, tuple[int, int]]
     keys: Mapping[Location, tuple[int, int]]
-    secrets: frozenset[str]
 
     def error(
         self, message: str, location: Location = (), *, hint: str | None = None, at_key: bool = False
@@ -85,7 +78,7 @@ def load_project(path: str | Path = "holdfast.yaml", environ: Mapping[str, str] 
         )
     document = read_document(file, os.environ if environ is None else environ)
     config = validated(Project, document)
-    loaded = LoadedProject(_with_gates_file(config, document), file.absolute(), document.secrets)
+    loaded = LoadedProject(_with_gates_file(config, document), file.absolute())
     problems = list(_contradictions(loaded.config, document))
     if problems:
         raise _together(problems)
@@ -114,13 +107,12 @@ def read_document(file: Path, environ: Mapping[str, str]) -> Document:
     keys: dict[Location, tuple[int, int]] = {}
     if node is not None:
         _places(node, (), values, keys)
-    document = Document(file, data, values, keys, frozenset())
+    document = Document(file, data, values, keys)
     if not isinstance(data, dict):
         raise document.error(
             f"expected keys and values, found {_kind(data)}.", hint="Type `holdfast init` for a start."
         )
-    secrets: set[str] = set()
-    return Document(file, _expand(data, (), environ, document, secrets), values, keys, frozenset(secrets))
+    return Document(file, _expand(data, (), environ, document), values, keys)
 
 
 def validated(model: type[Model], document: Document) -> Model:
@@ -242,12 +234,12 @@ def _resolved(here: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return schema["$defs"][reference.rpartition("/")[2]] if reference else here
 
 
-def _expand(value: Any, location: Location, environ: Mapping[str, str], document: Document, secrets: set[str]) -> Any:
+def _expand(value: Any, location: Location, environ: Mapping[str, str], document: Document) -> Any:
     """`value` with the environment's variables in its texts."""
     if isinstance(value, dict):
-        return {key: _expand(item, (*location, key), environ, document, secrets) for key, item in value.items()}
+        return {key: _expand(item, (*location, key), environ, document) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(item, (*location, number), environ, document, secrets) for number, item in enumerate(value)]
+        return [_expand(item, (*location, number), environ, document) for number, item in enumerate(value)]
     if not isinstance(value, str) or "${" not in value:
         return value
 
@@ -256,8 +248,7 @@ def _expand(value: Any, location: Location, environ: Mapping[str, str], document
         if name is None:
             return "${"
         if name in environ:
-            if len(environ[name]) > 3:
-                secrets.add(environ[name])
+            secrets.remember(name, environ[name])
             return environ[name]
         if default is None:
             raise document.error(
