@@ -79,6 +79,10 @@ def test_recency_falls_strictly_within_a_day_and_in_deep_time() -> None:
     assert (np.diff(ages.to_numpy()) < 0).all()
 
 
+def test_recency_halves_in_a_month() -> None:
+    assert compute_recency_score(pd.Series([0, 30, 90])).tolist() == [1.0, 0.5, 0.25]
+
+
 def test_recency_of_the_future_and_of_nothing() -> None:
     scores = compute_recency_score(pd.Series([-5.0, 0.0, None, np.inf]))
     assert scores.tolist() == [1.0, 1.0, 0.0, 0.0]
