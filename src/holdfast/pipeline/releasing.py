@@ -102,10 +102,10 @@ def stored_report(workspace: Workspace, digest: str | None) -> tuple[Report, lis
     """A report from the store (default: the newest on record), and the ledger's story."""
     events = workspace.ledger.read(stream_of(workspace.model))
     if digest is None:
-        judgements = workspace.state().judgements
-        if not judgements:
+        judged = [event.evidence["report"] for event in events if event.type == "judged"]
+        if not judged:
             raise UserError("no gate has been asked yet, so there is no report.", hint="Type `holdfast gate`.")
-        digest = judgements[-1].report
+        digest = judged[-1]
     return read_report(workspace, digest), story(events)
 
 
