@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from holdfast.store import open_store
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,6 +22,7 @@ from holdfast.models.recorded import (
     save_predictions,
 )
 from holdfast.models.values import Values, as_values
+from holdfast.store import open_store
 
 MODEL, HOLDOUT, ENVIRONMENT, OTHER = (f"sha256:{letter * 64}" for letter in "abcd")
 finite = st.floats(allow_nan=False, allow_infinity=False)
