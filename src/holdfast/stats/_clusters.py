@@ -55,7 +55,7 @@ def mean_estimate(
     shortage = _shortage(sums, units, unit)
     scaled = sums * (units / len(influence))
     if shortage is not None:
-        interval: Callable[[float], Bounds] = lambda confidence: (None, None)  # noqa: E731
+        interval: Callable[[float], Bounds] = lambda _: (None, None)  # noqa: E731
     elif units > _BOOTSTRAP_UNITS:
         interval = _student(value, scaled)
     else:

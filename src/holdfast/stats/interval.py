@@ -50,8 +50,8 @@ class Estimate:
         if self.shortage is not None or self.interval is None:
             return 1.0 if not self._clears(threshold) else 0.0
         if self.value < threshold:
-            return self._tail(lambda low, high: high is not None and high < threshold)
-        return 1.0 - self._tail(lambda low, high: low is not None and low > threshold)
+            return self._tail(lambda _, high: high is not None and high < threshold)
+        return 1.0 - self._tail(lambda low, _: low is not None and low > threshold)
 
     def _tail(self, clear: Callable[[float | None, float | None], bool]) -> float:
         """The smallest α/2 at which the interval is `clear` of the threshold; 0.5 where none is."""

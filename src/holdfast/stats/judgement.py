@@ -155,7 +155,7 @@ class _Judge:
         *,
         clustered: bool = False,
     ) -> Estimate:
-        made = mean_estimate(
+        return mean_estimate(
             value,
             influence,
             groups,
@@ -166,7 +166,6 @@ class _Judge:
             details=details,
             clustered=clustered or groups is not None,
         )
-        return made
 
     # --- ROC AUC -----------------------------------------------------------------------------------------------------
 

@@ -156,7 +156,14 @@ def safe_key(key: str) -> str:
     """`key` if it is a plain relative path; ValueError if it could lead anywhere else, decoded or not."""
     plain = unquote(key)
     path = PurePosixPath(plain)
-    unsafe = not path.parts or path.is_absolute() or ".." in path.parts or "\\" in plain or "\0" in plain or str(path) != plain
+    unsafe = (
+        not path.parts
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in plain
+        or "\0" in plain
+        or str(path) != plain
+    )
     if not key or unsafe or re.search(r"[\x00-\x1f]", plain):
         raise ValueError(f"{key[:80]!r} is no key of a store: expected a plain relative path")
     return key
