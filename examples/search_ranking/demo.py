@@ -22,6 +22,7 @@ from rich.rule import Rule
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = Path(sys.executable).with_name("holdfast")
+os.environ["PATH"] = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"  # as in an activated environment
 console = Console(highlight=False)
 
 

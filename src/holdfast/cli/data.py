@@ -70,6 +70,13 @@ def _show(out: Output, found: Holdout, word: str) -> int:
     rows, units = found.manifest["rows"], found.manifest["units"]
     out.say(f"✓ holdout {found.name} is {word}: {rows:,} rows of {units:,} units, {found.digest[:19]}…", style="green")
     out.emit(
-        {"schema": 1, "verdict": "pass", "name": found.name, "digest": found.digest, "manifest": dict(found.manifest)}
+        {
+            "schema": 1,
+            "verdict": "pass",
+            "name": found.name,
+            "digest": found.digest,
+            "path": str(found.path),
+            "manifest": dict(found.manifest),
+        }
     )
     return 0

@@ -120,13 +120,28 @@ def model_files(folder: str | Path) -> list[Path]:
 def model_digest(folder: str | Path) -> str:
     """`sha256:…` of a saved model's files, without what MLflow writes anew at every save (run id, uuid, time)."""
     root = Path(folder)
-    stable = {key: value for key, value in read_mlmodel(root).items() if key not in _VOLATILE}
+    stable = _without_places({key: value for key, value in read_mlmodel(root).items() if key not in _VOLATILE})
     files = {
         path.relative_to(root).as_posix(): digest_file(path)
         for path in model_files(root)
         if path != root / "MLmodel" and path.name not in _VOLATILE_FILES
     }
     return digest(canonical_json({"MLmodel": _plain(stable), "files": files}))
+
+
+def _without_places(mlmodel: dict[str, Any]) -> dict[str, Any]:
+    """`mlmodel` without the temporary folders that its artifacts were logged from: their content is hashed as files."""
+    flavors = dict(mlmodel.get("flavors") or {})
+    function = dict(flavors.get("python_function") or {})
+    if isinstance(function.get("artifacts"), dict):
+        function["artifacts"] = {
+            name: {key: value for key, value in artifact.items() if key != "uri"}
+            if isinstance(artifact, dict)
+            else artifact
+            for name, artifact in function["artifacts"].items()
+        }
+        flavors["python_function"] = function
+    return {**mlmodel, "flavors": flavors} if "flavors" in mlmodel else mlmodel
 
 
 def _plain(value: Any) -> Any:
