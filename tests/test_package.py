@@ -83,3 +83,8 @@ def test_documents_made_from_the_code_are_fresh(name: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (ROOT / "docs" / name).read_text("utf-8") == module.DOCUMENTS[name](), "type `make docs`"
+
+
+def test_a_run_with_nothing_to_do_loads_neither_scipy_nor_mlflow() -> None:
+    loaded = loaded_by("import holdfast.cli.road, holdfast.pipeline.stages, holdfast.pipeline.road")
+    assert not loaded & {"scipy", "mlflow", "pandas", "sklearn", "jinja2"}

@@ -53,8 +53,6 @@ def run(out: Output, config_path: Path, *, dry_run: bool, force: bool) -> int:
 
 def show_steps(out: Output, steps: Iterable[Step], *, dry_run: bool) -> list[Step]:
     """Say each step as it happens; returns the last word on each stage."""
-    from holdfast.reports import render_terminal
-
     last: dict[str, Step] = {}
     for step in steps:
         last[step.stage] = step
@@ -62,6 +60,8 @@ def show_steps(out: Output, steps: Iterable[Step], *, dry_run: bool) -> list[Ste
             mark, colour = _MARKS[step.outcome.verdict]
             out.say(f"{mark} {step.stage:<9} {step.outcome.summary}", style=colour)
             if step.outcome.report is not None and step.outcome.verdict is not Verdict.PASS:
+                from holdfast.reports import render_terminal
+
                 render_terminal(step.outcome.report, out.console)
         elif step.decision.action == "skip":
             out.say(f"· {step.stage:<9} skipped: {step.decision.reason}", style="dim")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast._version import __version__
-from holdfast.data.checks import check_data
 from holdfast.data.holdout import Holdout, find_holdout, freeze, load_holdout
 from holdfast.data.profile import Profile
 from holdfast.pipeline.road import Decision, Outcome, Road, decide_by_memory, stage_key
@@ -32,6 +31,8 @@ def data_digest(workspace: Workspace) -> str:
 
 def check_training_data(workspace: Workspace) -> tuple[Report, Profile]:
     """Validate `data.train` as declared and against the profile of the champion's data."""
+    from holdfast.data.checks import check_data  # brings scipy, which a run with nothing to do never needs
+
     reference = workspace.champion_profile("table_profile")
     checks, profile = check_data(workspace.table, workspace.config.data, reference=reference, now=workspace.clock())
     report = Report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from holdfast.pipeline.gate import gate
 from holdfast.pipeline.road import Decision, Outcome, Road, decide_by_memory, stage_key
 from holdfast.release import ReleaseState
 from holdfast.verdict import CheckResult, Report, Verdict
@@ -46,6 +45,8 @@ class GateStage:
         return None
 
     def run(self, road: Road) -> Outcome:
+        from holdfast.pipeline.gate import gate  # brings scipy, which a run with nothing to do never needs
+
         gated = gate(road.workspace, road.outputs["train"]["candidate"], say=road.echo)
         report = gated.report
         outputs = {"candidate": gated.subject.uri, "digest": gated.subject.digest, "report": gated.digest}
