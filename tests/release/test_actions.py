@@ -311,4 +311,3 @@ def test_status_is_plain_data(world: World) -> None:
     assert (last["who"], last["what"], last["version"], last["why"]) == ("ada", "rolled_back", "1", "it was worse")
     assert [row["what"] for row in found["history"]] == ["staged", "promoted"] * 2 + ["rolled_back"]
     assert found["story"][-1].endswith("rolled back from version 2 to version 1: it was worse  (ada)")
-

@@ -20,11 +20,11 @@ sys.path.insert(0, str(ROOT / "src"))
 import bm25s
 import numpy as np
 import pandas as pd
-from search_ranking.features import text, title_words
-from search_ranking.pipelines import TrainingPipeline
 from sklearn.metrics import ndcg_score
 
 import holdfast
+from search_ranking.features import text, title_words
+from search_ranking.pipelines import TrainingPipeline
 
 RESAMPLES = 10_000
 

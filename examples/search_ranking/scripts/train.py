@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import mlflow
 import pandas as pd
+
 from search_ranking.pipelines import TrainingPipeline
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from conftest import ROOT
 from search_ranking.pipelines import Ranker, TrainingPipeline
 

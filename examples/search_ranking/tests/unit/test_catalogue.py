@@ -7,6 +7,7 @@ import random
 
 import pandas as pd
 import pytest
+
 from search_ranking.catalogue import COLUMNS, SEED, products, table
 
 # Of the table as CSV. Another digest on another Python or platform means that the generator is not deterministic;

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from search_ranking.catalogue import COLUMNS
 from search_ranking.chorus import table
 from search_ranking.pipelines import FeaturePipeline

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from conftest import HOSTILE, ROOT
 from search_ranking.catalogue import THINGS
 from search_ranking.features import (

@@ -9,6 +9,7 @@ import bm25s
 import numpy as np
 import pandas as pd
 import pytest
+
 from conftest import HOSTILE
 from search_ranking.corpus import Corpus
 from search_ranking.features import title_words, tokenize_product_title
