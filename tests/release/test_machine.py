@@ -14,7 +14,6 @@ from holdfast.errors import HoldfastError, OutsideError, Refused
 from holdfast.release import stage
 from holdfast.store import digest
 from holdfast.verdict import Verdict
-from tests.fixtures.registries import MemoryRegistry
 from tests.release.killing import MortalWorld
 from tests.release.world import MODEL, POLICY_DIGEST
 
