@@ -1,4 +1,4 @@
-"""The whole road in two to three minutes: `make demo`, or `make demo DATA=../shared/data/chorus` for the real catalogue.
+"""The whole road in about three minutes: `make demo`, or `make demo DATA=../shared/data/chorus` for the real catalogue.
 
 Everything happens in the folder `demo/` at the repository's root, which is made anew; each step is a command that a
 user types.
