@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.output import Output, command, config_option
+from holdfast.cli.snapshot import python_option
+from holdfast.errors import UserError
 from holdfast.verdict import Verdict, worst
 
 if TYPE_CHECKING:
@@ -106,20 +108,46 @@ def train(out: Output, config_path: Path) -> int:
     "--markdown", type=click.Path(path_type=Path), help="Also write it as Markdown (a pull request's comment)."
 )
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write it as JUnit XML.")
+@click.option(
+    "--environment", is_flag=True, help="Judge no candidate but the environment at hand: score the champion in it."
+)
+@python_option
 @command
 def gate(
-    out: Output, config_path: Path, candidate: str | None, html: Path | None, markdown: Path | None, junit: Path | None
+    out: Output,
+    config_path: Path,
+    candidate: str | None,
+    html: Path | None,
+    markdown: Path | None,
+    junit: Path | None,
+    python: str | None,
+    *,
+    environment: bool,
 ) -> Report:
-    """Judge a candidate on the frozen holdout: absolute limits, against the champion, latency."""
+    """Judge a candidate on the frozen holdout: absolute limits, against the champion, latency.
+
+    With --environment the champion itself is scored in the environment at hand and compared with what it predicted in its
+    own: for pull requests that touch a lock file or feature code. That writes nothing into the ledger.
+    """
     from holdfast.pipeline.candidates import last_candidate
+    from holdfast.pipeline.environment_gate import gate_environment
     from holdfast.pipeline.gate import gate as judge
     from holdfast.pipeline.workspace import Workspace
     from holdfast.reports import write_report
 
-    workspace = Workspace.open(config_path)
-    gated = judge(workspace, candidate or last_candidate(workspace), say=lambda line: out.say(f"  {line}", style="dim"))
-    write_report(gated.report, html=html, markdown=markdown, junit=junit)
-    return gated.report
+    workspace = Workspace.open(config_path, python=python)
+
+    def say(line: str) -> None:
+        out.say(f"  {line}", style="dim")
+
+    if environment:
+        if candidate:
+            raise UserError("--environment judges the champion, so --candidate has no place beside it.")
+        report = gate_environment(workspace, say=say)
+    else:
+        report = judge(workspace, candidate or last_candidate(workspace), say=say).report
+    write_report(report, html=html, markdown=markdown, junit=junit)
+    return report
 
 
 @click.command("register")

@@ -101,6 +101,45 @@ class HoldoutConfig(_Strict):
     max_evaluations: int = Field(default=20, ge=1)
 
 
+class Tolerance(_Strict):
+    """How far a number may move: |after − before| ≤ absolute + relative · max(|before|, |after|)."""
+
+    relative: float = Field(default=1e-6, ge=0)
+    absolute: float = Field(default=1e-12, ge=0)
+
+
+class SnapshotFunction(_Strict):
+    """A function of the project whose outputs are golden.
+
+    `call: value` calls it once a row with the value (or values) of `input`, `column` once with that column as a
+    Series, `table` once with the rows as a DataFrame.
+    """
+
+    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    call: Literal["value", "column", "table"] = "value"
+    input: Names = []  # columns; for a table: default all but the label
+    tolerance: Tolerance = Tolerance()
+    outputs: dict[str, Tolerance] = {}  # by the output's name, for functions that give several
+
+    @model_validator(mode="after")
+    def _some_input(self) -> SnapshotFunction:
+        if self.call == "value" and not self.input:
+            raise ValueError("expected `input: COLUMN`, the column whose values are given to the function")
+        if self.call == "column" and len(self.input) != 1:
+            raise ValueError("expected one column in `input`")
+        return self
+
+
+class SnapshotsConfig(_Strict):
+    """Golden features: which functions, on how many inputs."""
+
+    functions: dict[str, SnapshotFunction] = {}
+    rows: int = Field(default=400, ge=1, le=100_000)  # of the real data; the hostile corpus comes beside them
+    hostile: bool = True
+    population: int = Field(default=20_000, ge=0)  # real inputs whose outputs are kept as hashes: who else is affected
+    timeout: Duration = timedelta(minutes=1)  # for one function
+
+
 class TrainConfig(_Strict):
     """The user's training command."""
 
@@ -150,6 +189,20 @@ class LatencyGate(_Strict):
     on_inconclusive: OnInconclusive = "report"
 
 
+class EnvironmentGate(_Strict):
+    """The champion re-scored in another environment; what it costs is judged by the margins of `metrics`."""
+
+    tolerance: float = Field(default=1e-6, ge=0)  # relative; a prediction moved by less has not moved
+    on_change: Literal["notice", "fail"] = "notice"  # where predictions move and it does not cost
+
+
+class ExplainConfig(_Strict):
+    """How far a failed gate goes to find out which change did it."""
+
+    runs: int = Field(default=4, ge=0)  # trainings with one change alone
+    max_minutes: float = Field(default=10, gt=0)  # for all of them
+
+
 class GatesConfig(_Strict):
     """The policy that can stop a release."""
 
@@ -157,6 +210,8 @@ class GatesConfig(_Strict):
     metrics: dict[str, MetricGate] = {}
     slices: SliceGates | None = None
     latency: LatencyGate | None = None
+    environment: EnvironmentGate = EnvironmentGate()
+    explain: ExplainConfig = ExplainConfig()
     confidence: Confidence = 0.95
     on_inconclusive: OnInconclusive = "fail"
 
@@ -237,6 +292,7 @@ class Project(_Strict):
     data: DataConfig
     holdout: HoldoutConfig = HoldoutConfig()
     train: TrainConfig | None = None
+    snapshots: SnapshotsConfig = SnapshotsConfig()
     gates: GatesConfig = GatesConfig()
     release: ReleaseConfig = ReleaseConfig()
     monitoring: MonitoringConfig = MonitoringConfig()

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from holdfast.environment.fingerprint import Change, Fingerprint, difference, fingerprint
-from holdfast.environment.interpreter import find_program, resolve_python
+from holdfast.environment.interpreter import find_program, find_python, resolve_python
 
-__all__ = ["Change", "Fingerprint", "difference", "find_program", "fingerprint", "resolve_python"]
+__all__ = ["Change", "Fingerprint", "difference", "find_program", "find_python", "fingerprint", "resolve_python"]

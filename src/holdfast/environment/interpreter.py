@@ -29,6 +29,17 @@ def find_program(python: str | Path | None, cwd: Path) -> Path:
     )
 
 
+def find_python(named: str | Path, cwd: str | Path = ".") -> Path:
+    """The interpreter that a person named: itself, or a virtual environment's folder. UserError where there is none."""
+    place = Path(cwd).resolve() / Path(named).expanduser()
+    if place.is_dir():
+        for inside in ("bin/python", "Scripts/python.exe"):
+            if (place / inside).exists():
+                return place / inside
+        raise UserError(f"{named} is no virtual environment: there is no bin/python in it.", hint="Make one: uv venv.")
+    return find_program(named, Path(cwd).resolve())
+
+
 def resolve_python(command: str, cwd: str | Path) -> Path:
     """The interpreter in which `command` runs its Python code.
 

@@ -27,7 +27,13 @@ from holdfast.models.reference import CallableModel
 
 GRACE_SECONDS = 2.0
 _ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-_DOING = {"load": "loading", "give": "reading its table", "predict": "predicting", "time": "being timed"}
+_DOING = {
+    "load": "loading",
+    "give": "reading its table",
+    "predict": "predicting",
+    "time": "being timed",
+    "run": "running",
+}
 
 
 class LoadedModel:
@@ -94,6 +100,10 @@ class LoadedModel:
         slices = [[int(row) for row in rows] for rows in row_slices]
         taken = self._ask({"do": "time", "slices": slices, "warm_up": warm_up})
         return np.asarray(taken, dtype=np.float64) / 1e6
+
+    def run(self, file: str | Path, request: Mapping[str, Any]) -> Any:
+        """What `run(request, worker)` of a file gives, in the model's environment."""
+        return self._ask({**request, "do": "run", "file": str(file)})
 
     @property
     def _private(self) -> Path:

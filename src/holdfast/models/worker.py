@@ -2,7 +2,7 @@
 
     python worker.py READ_FD WRITE_FD
 
-One JSON document a line each way. Requests: {"do": "load" | "give" | "predict" | "time", …}; replies: {"ok": …} or
+One JSON document a line each way. Requests: {"do": "load" | "give" | "predict" | "time" | "run", …}; replies: {"ok": …} or
 {"error": {"kind", "type", "message", "where"}}. The pipe is private, so what user code prints cannot mix with them.
 Predictions go through a file, because they are large and must come back exactly: raw numbers with their dtype and
 shape, or JSON for everything else. When the pipe closes (the parent is gone) the whole process group ends. Works on
@@ -25,6 +25,7 @@ if __name__ == "__main__" and sys.path and os.path.realpath(sys.path[0]) == _HER
     del sys.path[0]  # the user's `import predict` must not find ours
 
 import importlib
+import importlib.util
 import json
 import queue
 import signal
@@ -260,6 +261,13 @@ class Session:
             self._call(given)
             taken.append(time.perf_counter_ns() - start)
         return taken
+
+    def run(self, request: dict[str, Any]) -> Any:
+        """{"file", …}: whatever `run(request, worker)` of that file gives, with this module as `worker`."""
+        spec = importlib.util.spec_from_file_location("holdfast_work", request["file"])  # type: Any
+        work = importlib.util.module_from_spec(spec)  # type: Any
+        spec.loader.exec_module(work)
+        return work.run(request, sys.modules[__name__])
 
     def _call(self, given: Any) -> Any:
         if self.call is None:

@@ -20,7 +20,10 @@ from holdfast.models.reference import (
 from holdfast.pipeline.workspace import Workspace
 from holdfast.store import canonical_json, digest, digest_file
 
-_LINEAGE = ("commit", "data", "holdout", "seed", "parameters", "environment", "profile", "table_profile")
+_LINEAGE = (
+    *("commit", "data", "holdout", "seed", "parameters", "environment", "lock"),
+    *("profile", "table_profile", "snapshot", "seconds"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

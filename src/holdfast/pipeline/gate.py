@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,9 +153,3 @@ def _keep(workspace: Workspace, report: Report, subject: Subject, champion: Rele
         policy=workspace.policy,
     )
     return stored
-
-
-def lineage_of(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a training stage's outputs that stays with the version."""
-    kept = ("commit", "data", "holdout", "seed", "parameters", "environment", "profile", "table_profile")
-    return {name: outputs[name] for name in kept if outputs.get(name) is not None}

@@ -30,7 +30,7 @@ _CALLS_FOR_A_LIMIT = 600  # 368 give an interval of a p99; a comparison needs th
 
 def candidate_predictions(workspace: Workspace, subject: Subject, holdout: Holdout) -> Contender:
     """What the candidate says of the holdout, made in the environment at hand and kept in the store."""
-    made = _predict(workspace, subject.reference, holdout)
+    made = predict_holdout(workspace, subject.reference, holdout)
     environment = made.fingerprint or workspace.fingerprint.digest
     save_predictions(workspace.store, subject.digest, holdout.digest, environment, made, replace=True)
     return Contender(name=subject.uri, digest=subject.digest, predictions=made.values, predictions_digest=made.digest)
@@ -46,7 +46,7 @@ def recorded_predictions(workspace: Workspace, version: ReleaseVersion, holdout:
     own = version.lineage.get("environment") or workspace.fingerprint.digest
     found = load_predictions(workspace.store, version.digest, holdout.digest, own)
     if found is None and own == workspace.fingerprint.digest:
-        found = _predict(workspace, MlflowModel(f"models:/{workspace.model}/{version.version}"), holdout)
+        found = predict_holdout(workspace, MlflowModel(f"models:/{workspace.model}/{version.version}"), holdout)
         save_predictions(workspace.store, version.digest, holdout.digest, own, found)
     if found is None:
         missing = (
@@ -57,7 +57,8 @@ def recorded_predictions(workspace: Workspace, version: ReleaseVersion, holdout:
     return Contender(name=name, digest=version.digest, predictions=found.values, predictions_digest=found.digest)
 
 
-def _predict(workspace: Workspace, reference: Reference, holdout: Holdout) -> Predictions:
+def predict_holdout(workspace: Workspace, reference: Reference, holdout: Holdout) -> Predictions:
+    """What a model says of the holdout, in the project's environment; nothing is recorded."""
     config = workspace.config
     return predict(
         reference,

@@ -18,6 +18,8 @@ from holdfast.errors import UserError
 from holdfast.models.reference import model_digest
 from holdfast.pipeline.candidates import remember_candidate
 from holdfast.pipeline.data_stages import data_digest, open_holdout
+from holdfast.pipeline.environments import keep_environment
+from holdfast.pipeline.golden import make_snapshot
 from holdfast.pipeline.road import Decision, Outcome, Road, decide_by_memory, stage_key
 from holdfast.pipeline.workspace import Workspace
 from holdfast.store import canonical_json, digest, digest_file
@@ -115,6 +117,8 @@ def train_candidate(road: Road) -> Outcome:
         "digest": model_digest(folder),
         "profile": _training_profile(workspace, part),
         "table_profile": road.outputs.get("data", {}).get("table_profile"),
+        "snapshot": _snapshot(road),
+        "seconds": round(result.seconds, 1),
     }
     remember_candidate(workspace, outputs)
     if leaks.verdict is not Verdict.PASS:
@@ -122,6 +126,14 @@ def train_candidate(road: Road) -> Outcome:
         return Outcome(verdict=leaks.verdict, summary=summary, outputs=outputs, report=leaks, remember=False)
     summary = f"run {result.run_id} in {result.seconds:.1f} s; no row of the holdout in its data."
     return Outcome(verdict=Verdict.PASS, summary=summary, outputs=outputs, report=leaks)
+
+
+def _snapshot(road: Road) -> str | None:
+    """What the declared functions give now, kept with the candidate; None where nothing is declared."""
+    if not road.workspace.config.snapshots.functions:
+        return None
+    road.echo("recording the snapshot of its features")
+    return make_snapshot(road.workspace)[0]
 
 
 def _lineage(workspace: Workspace, holdout: Holdout) -> dict[str, Any]:
@@ -133,6 +145,7 @@ def _lineage(workspace: Workspace, holdout: Holdout) -> dict[str, Any]:
         "seed": config.seed,
         "parameters": dict(config.parameters),
         "environment": workspace.fingerprint.digest,
+        "lock": keep_environment(workspace),
     }
 
 
@@ -143,10 +156,6 @@ def _run_command(road: Road, part: Path, lineage: dict[str, Any]) -> TrainingRes
         for name, value in lineage.items()
         if value is not None
     }
-    workspace.store.put(
-        f"environments/{workspace.fingerprint.digest.removeprefix('sha256:')}.json",
-        canonical_json(workspace.fingerprint.to_json()),
-    )
     return train(
         train_config(workspace),
         model_name=workspace.model,

@@ -13,7 +13,7 @@ from holdfast.config.loader import LoadedProject, load_project
 from holdfast.config.schema import Project
 from holdfast.data.profile import Profile
 from holdfast.data.tables import Table, open_table
-from holdfast.environment.fingerprint import Fingerprint, fingerprint, resolve_python
+from holdfast.environment import Fingerprint, find_python, fingerprint, resolve_python
 from holdfast.ledger import Ledger
 from holdfast.registry import Registry, open_registry
 from holdfast.release import ReleaseState, read_state
@@ -28,14 +28,25 @@ def utc_now() -> datetime:
 class Workspace:
     """Everything a stage may touch, opened lazily: a run with nothing to do never imports the registry's client."""
 
-    def __init__(self, project: LoadedProject, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, project: LoadedProject, *, clock: Callable[[], datetime] = utc_now, python: str | Path | None = None
+    ) -> None:
         self.project = project
         self.clock = clock
+        self._named_python = python
 
     @classmethod
-    def open(cls, path: str | Path = "holdfast.yaml", *, clock: Callable[[], datetime] = utc_now) -> Workspace:
-        """The workspace of a project file; ConfigError where the file is wrong."""
-        return cls(load_project(path), clock=clock)
+    def open(
+        cls,
+        path: str | Path = "holdfast.yaml",
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        python: str | Path | None = None,
+    ) -> Workspace:
+        """The workspace of a project file; `python` is used in place of the declared interpreter. ConfigError where the
+        file is wrong.
+        """
+        return cls(load_project(path), clock=clock, python=python)
 
     @property
     def config(self) -> Project:
@@ -75,6 +86,8 @@ class Workspace:
     @cached_property
     def python(self) -> Path:
         """The interpreter of the environment in which the user's commands and models run."""
+        if self._named_python is not None:
+            return find_python(self._named_python)
         named = self.config.model.python
         if named is not None:
             return self.project.path(named)
