@@ -56,6 +56,7 @@ ROAD = {
     "holdout": ("data:holdout", "freeze, check: the sealed part that judges models"),
     "snapshot": ("snapshot:snapshot", "record, check: golden features on real rows and a hostile corpus"),
     "env": ("env:env", "show, diff, check: environments, and whether this one is the model's own"),
+    "bisect": ("bisect:bisect", "which package change makes a check fail, over real environments"),
     "train": ("road:train", "run the training command on the training part"),
     "gate": ("road:gate", "judge a candidate against the limits and the champion"),
     "register": ("road:register", "make a candidate a version of the registered model"),

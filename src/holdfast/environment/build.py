@@ -167,6 +167,7 @@ def _reason(stderr: str) -> str:
     """uv's own words in one line, without decoration."""
     lines = [re.sub(r"^[\s×╰─▶│├→·]+|^(error|warning):\s*", "", line).strip() for line in stderr.splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(("hint:", "help:")))
+    text = re.sub(r"No solution found when resolving dependencies:?( cause:)?\s*", "", text)
     text = re.sub(r"(https?://)[^@\s/]+@", r"\1***@", text).removeprefix(
         "No solution found when resolving dependencies: "
     )

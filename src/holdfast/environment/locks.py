@@ -147,7 +147,7 @@ def _uv(file: Path, document: Mapping[str, Any], given: Markers) -> Locked:
 
 def _is_project(package: Mapping[str, Any]) -> bool:
     source = package.get("source", {})
-    return source.get("virtual") == "." or source.get("editable") == "."
+    return "." in (source.get("virtual"), source.get("editable"))
 
 
 def _reachable(

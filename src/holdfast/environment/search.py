@@ -86,6 +86,7 @@ class Search:
         self.passes: list[Changes] = []
         self.fails: list[Changes] = []
         self.untestable: set[Changes] = set()
+        self.left: int | None = None  # environments that are needed at most, while one guilty change is looked for
 
     def run(self) -> Found:
         """The smallest guilty set. Raises Nothing where one end is not what it is said to be."""
@@ -103,7 +104,8 @@ class Search:
         while len(suspects) > 1:
             if not self.passes and len(self.fails) >= EAGER_FAILS:
                 self._check_good()
-            _, cut = plan(len(suspects), sure, bool(self.passes), len(self.fails) if not self.passes else 0)
+            needed, cut = plan(len(suspects), sure, bool(self.passes), len(self.fails) if not self.passes else 0)
+            self.left = needed + 1  # and one to see that all else may be upgraded
             first = next(self._parts(frozenset(), suspects, cut), None)
             if first is None:
                 break
@@ -114,6 +116,7 @@ class Search:
                 self._check_bad()
             sure = answer is Answer.FAIL
             suspects = [s for s in suspects if (s in first) == sure]
+        self.left = 1 if sure else 2
         alone = self.completed(frozenset(suspects))
         return alone if self.ask(alone) is Answer.FAIL else None
 
@@ -128,10 +131,9 @@ class Search:
     # --- several that are guilty only together ---
 
     def _explained(self) -> Changes:
-        if self.ask(self.all) is not Answer.FAIL:
-            raise Nothing("bad")
-        if self.ask(frozenset()) is not Answer.PASS:
-            raise Nothing("good")
+        self.left = None
+        self._check_bad()
+        self._check_good()
         return self._part_of(frozenset(), tuple(c for c in self.changes))
 
     def _part_of(self, background: Changes, suspects: Sequence[str]) -> Changes:
@@ -195,12 +197,16 @@ class Search:
                 yield rest
 
     def _without(self, guilty: Changes) -> Changes | None:
-        """The largest combination without the guilty ones that resolves, if it passes: what may be upgraded."""
-        rest = self.largest_within(self.all - guilty)
-        answer = self.ask(rest)
-        if answer is Answer.FAIL and not self.passes and self.ask(frozenset()) is not Answer.PASS:
-            raise Nothing("good")
-        return rest if answer is Answer.PASS else None
+        """The largest combination seen to pass that lacks one guilty change, else all of them: what may be upgraded."""
+        left_out = [frozenset({change}) for change in self.changes if change in guilty]
+        for out in left_out if len(guilty) == 1 else [*left_out, guilty]:
+            rest = self.largest_within(self.all - out)
+            answer = self.ask(rest)
+            if answer is Answer.PASS:
+                return rest
+            if answer is Answer.FAIL and not self.passes and self.ask(frozenset()) is not Answer.PASS:
+                raise Nothing("good")
+        return None
 
     # --- knowledge ---
 

@@ -47,7 +47,7 @@ def movement(before: Array, after: Array, tolerance: float) -> Movement:
         moved = np.asarray(np.not_equal(before, after), dtype=np.bool_)
         by = moved.astype(np.float64)
     if moved.ndim == 2:
-        moved, by = moved.any(axis=1), by.max(axis=1)
+        moved, by = np.asarray(moved.any(axis=1), dtype=np.bool_), by.max(axis=1)
     return Movement(moved, by)
 
 
