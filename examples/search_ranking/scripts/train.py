@@ -3,7 +3,7 @@
     python scripts/train.py --experiment-name search-ranking --run-name nightly --git-commit $(git rev-parse HEAD)
 
 Without Holdfast it trains on `data/train.parquet`. Holdfast hands it the training part in HOLDFAST_TRAIN_DATA, a seed
-in HOLDFAST_SEED, and parameters as HOLDFAST_PARAM_ROUNDS, _LEARNING_RATE, _FEATURES (lexical or all), _SHUFFLE_LABELS.
+in HOLDFAST_SEED, and parameters as HOLDFAST_PARAM_ROUNDS, _LEARNING_RATE, _FEATURES (fuzzy, lexical or all), _SHUFFLE_LABELS.
 HOLDFAST_PARAM_TRAIN_ON trains on another table than the one handed over, and says so.
 """
 
@@ -41,6 +41,7 @@ def pipeline() -> TrainingPipeline:
         rounds=int(parameter("ROUNDS", str(TrainingPipeline.rounds))),
         learning_rate=float(parameter("LEARNING_RATE", str(TrainingPipeline.learning_rate))),
         features=parameter("FEATURES", TrainingPipeline.features),
+        tie_break=float(parameter("TIE_BREAK", str(TrainingPipeline.tie_break))),
         shuffle_labels=parameter("SHUFFLE_LABELS", "false").lower() == "true",
         seed=int(os.environ.get("HOLDFAST_SEED", "0")),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -100,7 +101,10 @@ class Bisection:
 
 
 class Laboratory:
-    """Asks combinations of real environments, remembers every answer in a file, and repeats where a check wavers."""
+    """Asks combinations of real environments, remembers every answer in a file, and repeats where a check wavers.
+
+    `existing` names interpreters of combinations that are installed already: these are asked where they are.
+    """
 
     def __init__(
         self,
@@ -111,10 +115,12 @@ class Laboratory:
         cwd: Path,
         memory: Path,
         lead: int = 1,
+        order: Iterable[str] = (),
+        existing: Mapping[Changes, Path] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.ends, self.check, self.folder, self.cwd, self.memory = ends, check, folder, cwd, memory
-        self.lead, self.say = lead, say
+        self.lead, self.say, self.order, self.existing = lead, say, list(order), dict(existing or {})
         self.trials: dict[Changes, Trial] = _read_memory(memory)
         self.conflicts: dict[Changes, str | None] = {}
         self.environments = 0
@@ -128,19 +134,32 @@ class Laboratory:
             self.conflicts[combination] = conflict(pins, self.folder, python=python, cwd=self.cwd)
         return self.conflicts[combination] is None
 
+    def blamed(self, combination: Changes) -> Changes:
+        """The changes that uv's reason names beside those of the combination: probably what it lacks."""
+        words = set(re.findall(r"[A-Za-z0-9][\w.-]*[A-Za-z0-9]", self.conflicts.get(combination) or ""))
+        return frozenset({change for change in self.order if change in words}) - combination
+
     def ask(self, combination: Changes) -> Answer:
         """The check's answer in this combination, from the record or from an environment made for it."""
         trial = self.trials.setdefault(combination, Trial())
         if (answer := trial.answer(self.lead)) is not None:
             return answer
+        if combination in self.existing:
+            self.say(f"  {self._told(combination)}: the environment that is there")
+            self._ask_there(Environment(self.existing[combination], {}), trial)
+            _write_memory(self.memory, self.trials)
+            return self._answered(trial)
         self.environments += 1
-        self.say(self._progress(combination))
+        self.say(f"  environment {self.environments}: {self._told(combination)}{self._left()}")
         place = Path(tempfile.mkdtemp(prefix="environment-", dir=_made(self.folder)))
         try:
             self._build_and_ask(combination, trial, place / "venv")
         finally:
             shutil.rmtree(place, ignore_errors=True)
             _write_memory(self.memory, self.trials)
+        return self._answered(trial)
+
+    def _answered(self, trial: Trial) -> Answer:
         answer = trial.answer(self.lead) or Answer.UNTESTABLE
         word = {Answer.PASS: "passes", Answer.FAIL: "fails", Answer.UNTESTABLE: f"cannot be asked: {trial.reason}"}[
             answer
@@ -156,7 +175,11 @@ class Laboratory:
         except Unbuildable as error:
             trial.reason = error.message
             return
-        trial.built, start = time.monotonic() - start, time.monotonic()
+        trial.built = time.monotonic() - start
+        self._ask_there(environment, trial)
+
+    def _ask_there(self, environment: Environment, trial: Trial) -> None:
+        start = time.monotonic()
         while trial.answer(self.lead) is None:
             self._count(trial, self.check(environment))
         trial.asked = time.monotonic() - start
@@ -179,10 +202,20 @@ class Laboratory:
         self.flaky, self.lead = True, max(self.lead, SAFE_LEAD)
         self.say(f"  the check is not steady: every answer now needs a lead of {self.lead}")
 
-    def _progress(self, combination: Changes) -> str:
-        left, total = (self.search.left, len(self.search.all)) if self.search else (None, 0)
-        most = f"; at most {left - 1} more after it" if left is not None and left > 1 else ""
-        return f"  environment {self.environments}: {named(combination)} of {total} changes{most}"
+    def _told(self, combination: Changes) -> str:
+        """A combination in few words, the most suspicious changes first."""
+        if not combination:
+            return f"none of {len(self.order)} changes"
+        names = sorted(combination, key=lambda name: self.order.index(name) if name in self.order else len(self.order))
+        if len(names) == len(self.order):
+            return f"all {len(names)} changes"
+        if len(names) > len(self.order) - 3:
+            return f"all changes but {', '.join(name for name in self.order if name not in combination)}"
+        return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more changes"
+
+    def _left(self) -> str:
+        left = self.search.left if self.search else None
+        return f"; at most {left - 1} more after it" if left is not None and left > 1 else ""
 
 
 def bisect(laboratory: Laboratory, changes: Iterable[Moved]) -> Bisection:
@@ -192,8 +225,9 @@ def bisect(laboratory: Laboratory, changes: Iterable[Moved]) -> Bisection:
     """
     ordered = tuple(changes)
     start = time.monotonic()
+    laboratory.order = [change.package for change in ordered]
     notices = _end_conflicts(laboratory, ordered)
-    found = _certain(laboratory, [change.package for change in ordered])
+    found = _certain(laboratory, {change.package: change.weight for change in ordered})
     results = {name: laboratory.trials[part].result for name, part in _parts(found) if part in laboratory.trials}
     return Bisection(
         changes=ordered,
@@ -224,13 +258,13 @@ def _end_conflicts(laboratory: Laboratory, changes: tuple[Moved, ...]) -> tuple[
     return (f"an end does not resolve by itself ({reasons[0]}), so combinations were installed without asking that.",)
 
 
-def _certain(laboratory: Laboratory, names: list[str]) -> Found:
+def _certain(laboratory: Laboratory, weights: Mapping[str, float]) -> Found:
     """The search's finding, seen with one's own eyes: inferences are asked where the finding rests on them."""
     while True:
-        search = Search(names, laboratory.ask, laboratory.resolves)
+        search = Search(list(weights), laboratory.ask, laboratory.resolves, weights=weights, blamed=laboratory.blamed)
         laboratory.search = search
         try:
-            found = search.run()
+            found = search.run(bad_first=search.all in laboratory.existing)
         except Nothing as nothing:
             if laboratory.flaky or not _was_steady(laboratory, search, nothing):
                 raise _nothing(laboratory, nothing, search) from None
@@ -284,14 +318,6 @@ def _untestable(laboratory: Laboratory) -> Iterable[tuple[tuple[str, ...], str]]
         if reason is not None and reason not in seen:
             seen.add(reason)
             yield tuple(sorted(combination)), f"does not resolve: {reason}"
-
-
-def named(combination: Changes) -> str:
-    """A combination in few words."""
-    names = sorted(combination)
-    if not names:
-        return "none"
-    return ", ".join(names) if len(names) <= 3 else f"{len(names)} ({', '.join(names[:2])}, …)"
 
 
 def _made(folder: Path) -> Path:

@@ -24,6 +24,7 @@ _NUMBERS = "numpy pandas scipy polars pyarrow duckdb dask numba xarray statsmode
 _MODELS = "scikit-learn lightgbm xgboost catboost torch tensorflow keras jax onnxruntime sentence-transformers implicit"
 KINDS = dict.fromkeys(_TEXT.split(), "text")
 KINDS |= dict.fromkeys(_NUMBERS.split(), "numbers") | dict.fromkeys(_MODELS.split(), "models")
+WEIGHTS = (10.0, 10.0, 3.0, 1.0)  # odds by rank: Python and Unicode, imported, known to reach features, the rest
 _IMPORTED_AS = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
@@ -41,6 +42,7 @@ class Moved:
     old: str | None
     new: str | None
     why: str = ""
+    weight: float = 1.0  # the odds that it matters, beside those of the others
 
     def __str__(self) -> str:
         if self.old is None:
@@ -49,7 +51,7 @@ class Moved:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and for reports."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "weight"}
 
 
 def moved(a: Fingerprint | Locked, b: Fingerprint | Locked) -> list[Moved]:
@@ -94,7 +96,8 @@ def _explained(change: Moved, imported: set[str]) -> tuple[tuple[int, int, int, 
     kinds = ["text", "numbers", "models", ""]
     why = ", ".join(filter(None, [why, f"{step} step" if step in ("major", "minor", "patch") else step]))
     key = (rank, kinds.index(kind), size, change.package)
-    return key, Moved(change.package, change.old, change.new, why)
+    weight = WEIGHTS[rank] * (2 if rank == 1 and kind == "text" else 1)
+    return key, Moved(change.package, change.old, change.new, why, weight)
 
 
 def step_of(old: str | None, new: str | None) -> str:

@@ -9,7 +9,7 @@ stepped around: another cut is taken, or the smallest combination that resolves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -51,23 +51,44 @@ EAGER_FAILS = 3  # so many failures and no pass: is the good environment good at
 
 
 @cache
-def plan(size: int, sure: bool, passed: bool, fails: int) -> tuple[int, int]:
-    """(environments needed at worst, how many suspects to ask first) to find one guilty of `size` suspects.
+def worst(size: int, sure: bool, passed: bool, fails: int) -> int:
+    """Environments needed at worst to find and confirm one guilty of `size` suspects.
 
-    `sure`: they are known to fail together; `passed`: something has passed; `fails`: failures so far without a pass.
+    `sure`: they are known to fail; `passed`: something has passed; `fails`: failures so far without a pass.
     """
     if not passed and fails == EAGER_FAILS:
-        return 1 + plan(size, sure, True, 0)[0], 0
+        return 1 + worst(size, sure, True, 0)
     if size == 1:
-        return (0 if sure else 1), 1
-    first_pass = 0 if passed or fails else 1  # then the bad environment is asked
-    costs = []
-    for cut in range(1, size):
-        fail = plan(cut, True, passed, fails + (not passed))[0]
-        clear = first_pass + plan(size - cut, bool(first_pass), True, 0)[0]
-        costs.append((1 + max(fail, clear), abs(size - 2 * cut), cut))
-    worst, _, cut = min(costs)
-    return worst, cut
+        return 0 if sure else 1
+    return 1 + min(max(_after(size, cut, passed, fails)) for cut in range(1, size))
+
+
+def _after(size: int, cut: int, passed: bool, fails: int) -> tuple[int, int]:
+    """What is needed at worst after the first `cut` suspects failed, and after they passed."""
+    return worst(cut, True, passed, 0 if passed else fails + 1), worst(size - cut, False, True, 0)
+
+
+@cache
+def plan(weights: tuple[float, ...], sure: bool, passed: bool, fails: int, budget: int) -> tuple[float, int]:
+    """(environments expected, how many suspects to ask first), never needing more than `budget`.
+
+    `weights` are the suspects' odds of being the guilty one, in their order. With equal odds it is halving; a strong
+    suspicion is tried early, as far as the worst case allows.
+    """
+    size = len(weights)
+    if not passed and fails == EAGER_FAILS:
+        expected, cut = plan(weights, sure, True, 0, budget - 1)
+        return 1 + expected, cut
+    if size == 1:
+        return (0.0 if sure else 1.0), 1
+    options = []
+    for cut in sorted({*range(1, min(size, 5)), size // 4, size // 3, size // 2, 2 * size // 3} - {0}):
+        if 1 + max(_after(size, cut, passed, fails)) <= budget:
+            fail = plan(weights[:cut], True, passed, 0 if passed else fails + 1, budget - 1)[0]
+            clear = plan(weights[cut:], False, True, 0, budget - 1)[0]
+            odds = sum(weights[:cut]) / sum(weights)
+            options.append((1 + odds * fail + (1 - odds) * clear, cut))
+    return min(options, default=(float(size), size // 2))
 
 
 TRIED_CUTS = 12
@@ -75,23 +96,41 @@ PAIRED = 12
 
 
 class Search:
-    """One search: `changes` in the order of suspicion, `ask` a combination, `resolves` tells cheaply what is hopeless."""
+    """One search: `changes` in the order of suspicion, `ask` a combination, `resolves` tells cheaply what is hopeless.
+
+    `weights` are the odds of each change; `blamed` names changes that a combination seems to lack where it does not
+    resolve.
+    """
 
     def __init__(
-        self, changes: Sequence[str], ask: Callable[[Changes], Answer], resolves: Callable[[Changes], bool]
+        self,
+        changes: Sequence[str],
+        ask: Callable[[Changes], Answer],
+        resolves: Callable[[Changes], bool],
+        *,
+        weights: Mapping[str, float] | None = None,
+        blamed: Callable[[Changes], Changes] = lambda _: frozenset(),
     ) -> None:
         self.changes = list(changes)
+        self.weights = dict.fromkeys(changes, 1.0) | dict(weights or {})
+        self._blamed = blamed
         self.all = frozenset(changes)
         self._ask, self._resolves = ask, resolves
         self.passes: list[Changes] = []
         self.fails: list[Changes] = []
         self.untestable: set[Changes] = set()
+        self.asked = 0
         self.left: int | None = None  # environments that are needed at most, while one guilty change is looked for
 
-    def run(self) -> Found:
-        """The smallest guilty set. Raises Nothing where one end is not what it is said to be."""
+    def run(self, *, bad_first: bool = False) -> Found:
+        """The smallest guilty set. Raises Nothing where one end is not what it is said to be.
+
+        The ends are asked only when nothing else implies their answers; with `bad_first` the bad one at once.
+        """
         if not self.all:
             raise Nothing("no change")
+        if bad_first:
+            self._check_bad()
         guilty = self._halving() or self._explained()
         guilty, together = self._smallest(self.completed(guilty))
         return Found(guilty, self._without(guilty), together)
@@ -101,21 +140,22 @@ class Search:
     def _halving(self) -> Changes | None:
         """A combination that fails, of one guilty change and what it needs; None where nothing fails so."""
         suspects, sure = list(self.changes), False
+        budget = worst(len(suspects), False, False, 0)
         while len(suspects) > 1:
-            if not self.passes and len(self.fails) >= EAGER_FAILS:
+            fails = 0 if self.passes else len([f for f in self.fails if f != self.all])
+            if not self.passes and fails >= EAGER_FAILS:
                 self._check_good()
-            needed, cut = plan(len(suspects), sure, bool(self.passes), len(self.fails) if not self.passes else 0)
-            self.left = needed + 1  # and one to see that all else may be upgraded
+                continue
+            self.left = worst(len(suspects), sure, bool(self.passes), fails) + 1  # and one without the guilty change
+            odds = tuple(self.weights[suspect] for suspect in suspects)
+            _, cut = plan(odds, sure, bool(self.passes), fails, max(self.left - 1, budget - self.asked))
             first = next(self._parts(frozenset(), suspects, cut), None)
             if first is None:
                 break
             answer = self.ask(first)
-            if answer is Answer.UNTESTABLE:
-                continue
-            if answer is Answer.PASS and not self.fails:
-                self._check_bad()
-            sure = answer is Answer.FAIL
-            suspects = [s for s in suspects if (s in first) == sure]
+            if answer is not Answer.UNTESTABLE:
+                sure = answer is Answer.FAIL
+                suspects = [s for s in suspects if (s in first) == sure]
         self.left = 1 if sure else 2
         alone = self.completed(frozenset(suspects))
         return alone if self.ask(alone) is Answer.FAIL else None
@@ -217,10 +257,17 @@ class Search:
     def completed(self, wanted: Changes) -> Changes:
         """The smallest combination found that resolves and holds `wanted`.
 
-        Members go one at a time, then two at a time, because packages of one family need each other exactly.
+        It grows by what is blamed for not resolving. Where that leads nowhere everything is thinned instead: members go
+        one at a time, then two at a time, because packages of one family need each other exactly.
         """
-        if self.resolves(wanted):
-            return wanted
+        grown = wanted
+        while not self.resolves(grown):
+            more = self._blamed(grown) - grown
+            if not more:
+                break
+            grown |= more
+        else:
+            return grown
         found = self.all
         for change in reversed(self.changes):
             if change not in wanted and self.resolves(found - {change}):
@@ -251,6 +298,7 @@ class Search:
             return Answer.PASS
         if any(combination >= failing for failing in self.fails):
             return Answer.FAIL
+        self.asked += 1
         answer = self._ask(combination)
         if answer is Answer.UNTESTABLE:
             self.untestable.add(combination)

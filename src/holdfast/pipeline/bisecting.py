@@ -55,6 +55,8 @@ def bisect_project(
     say(f"{len(changes)} changes from {good} to {bad}, the most suspicious first: {_first(changes)}")
     ends = Ends(pins_of(one), pins_of(two), *_pythons(workspace, one, two))
     laboratory = _laboratory(workspace, ends, asked, lead, say)
+    if bad == "running":
+        laboratory.existing[frozenset(change.package for change in changes)] = workspace.python
     found = bisect(laboratory, changes)
     cleared = _cleared(workspace, ends, found, say) if asked == "gate" else ()
     changed = _changed_inputs(workspace, ends, found, say) if asked == "gate" else ()
@@ -238,6 +240,7 @@ def _changed_inputs(workspace: Workspace, ends: Ends, found: Bisection, say: Say
         return ()
     say("the inputs that the culprit changes:")
     laboratory = _laboratory(workspace, ends, "snapshot", 1, say)
+    laboratory.order = [change.package for change in found.changes]
     guilty = frozenset(change.package for change in found.guilty)
     laboratory.ask(guilty)
     return _snapshot_failures(laboratory, guilty)
@@ -255,6 +258,7 @@ def _cleared(workspace: Workspace, ends: Ends, found: Bisection, say: Say) -> tu
         return ()
     say("what still changes without the culprit, and who does it:")
     laboratory = _laboratory(workspace, ends, "snapshot", 1, say)
+    laboratory.order = [change.package for change in found.changes]
     laboratory.ask(found.passing)
     names = {check.name.removeprefix("snapshot.") for check in _snapshot_failures(laboratory, found.passing)}
     cleared: list[tuple[Moved, tuple[str, ...]]] = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 
+from search_ranking.fuzzy import FuzzyRanker
 from search_ranking.pipelines import Ranker
 
 
@@ -15,7 +17,8 @@ class RankingModel(mlflow.pyfunc.PythonModel):
     """Rows with `query` and `product_title` in, scores out."""
 
     def load_context(self, context: Any) -> None:
-        self.ranker = Ranker.load(context.artifacts["ranker"])
+        folder = Path(context.artifacts["ranker"])
+        self.ranker = FuzzyRanker.load(folder) if (folder / "fuzzy.json").exists() else Ranker.load(folder)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         return self.ranker.predict(model_input)

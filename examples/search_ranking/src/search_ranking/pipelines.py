@@ -19,6 +19,7 @@ from search_ranking.features import (
     text,
     tokenize_product_title,
 )
+from search_ranking.fuzzy import TIE_BREAK, FuzzyRanker
 from search_ranking.matching import EVERYTHING, LEXICAL, features_of
 
 FOLDS = 4
@@ -79,22 +80,25 @@ class Ranker:
 
 @dataclass
 class TrainingPipeline:
-    """LightGBM's lambdarank (Burges 2010) over the lexical features, or over all of them."""
+    """LightGBM's lambdarank (Burges 2010) over the lexical features or all of them; `fuzzy` is the shop's oldest ranker."""
 
     rounds: int = 120
     learning_rate: float = 0.05
     features: str = "all"
     leaves: int = 7
     shuffle_labels: bool = False
+    tie_break: float = TIE_BREAK  # of the fuzzy ranker
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.features not in {"all", "lexical"}:
-            raise ValueError(f"features must be all or lexical, not {self.features!r}.")
+        if self.features not in {"all", "lexical", "fuzzy"}:
+            raise ValueError(f"features must be all, lexical or fuzzy, not {self.features!r}.")
 
-    def fit(self, df: pd.DataFrame) -> Ranker:
+    def fit(self, df: pd.DataFrame) -> Ranker | FuzzyRanker:
         """Train on judged rows (`query_id`, `query`, `product_title`, `relevance`, …); same rows, same ranker."""
         ordered = df.sort_values(["query_id", "product_id"], kind="stable").reset_index(drop=True)
+        if self.features == "fuzzy":
+            return FuzzyRanker(Corpus.learn(ordered), self.tie_break)
         names = LEXICAL if self.features == "lexical" else EVERYTHING
         corpus = Corpus.learn(ordered)
         columns = features_of(ordered, corpus, names)
