@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130
+LOG_WIDTH = 120  # of what is not a terminal: CI logs and files
 
 
 class Output:
@@ -34,7 +35,10 @@ class Output:
     def console(self) -> Console:
         from rich.console import Console
 
-        return Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+        console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = LOG_WIDTH
+        return console
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """One line for people; the text is never read as markup."""

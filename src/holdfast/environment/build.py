@@ -17,6 +17,7 @@ from holdfast.environment.locks import Pin
 from holdfast.errors import OutsideError, UserError
 
 _SECONDS = 900
+_NOT_CACHED = ("network was disabled", "not found in the cache", "network disabled", "offline")
 _OFFLINE = (
     "dns error",
     "failed to lookup",
@@ -105,18 +106,28 @@ def conflict(pins: Mapping[str, Pin], scratch: Path, *, python: str | Path, cwd:
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = scratch / "combination.txt"
     file.write_text(re.sub(r" --hash=\S+", "", requirements(pins)), "utf-8")
-    words = ["pip", "compile", "-q", "--no-header", "--no-annotate", "--python", str(python), str(file)]
-    done = _run(words, cwd)
+    words = ["pip", "compile", "-q", "--no-header", "--python", str(python), str(file)]
+    done = _run([*words, "--offline"], cwd)
+    if done.returncode and any(word in done.stderr for word in _NOT_CACHED):
+        done = _run(words, cwd)
     if done.returncode:
         if "No solution found" not in done.stderr:
             _fail(done.stderr)
         return _reason(done.stderr)
-    needed = {
-        canonicalize_name(name)
-        for name in re.findall(r"(?m)^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:==|@)", done.stdout)
-    }
-    missing = sorted(needed - set(pins))
-    return f"it needs {', '.join(missing)}, which it does not hold" if missing else None
+    return _lacking(done.stdout, set(pins))
+
+
+def _lacking(resolved: str, held: set[str]) -> str | None:
+    """What a resolution holds beyond the combination, and for whom (uv writes `# via NAME` under each package)."""
+    found: dict[str, list[str]] = {}
+    current = ""
+    for line in resolved.splitlines():
+        if match := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:==|@)", line):
+            current = canonicalize_name(match[1])
+        elif current and current not in held and (via := re.match(r"\s*#\s+(?:via\s+)?([A-Za-z0-9][\w.-]*)$", line)):
+            found.setdefault(current, []).append(via[1])
+    said = [f"{', '.join(names)} needs {name}" for name, names in sorted(found.items())]
+    return f"{'; '.join(said)}, which it does not hold" if said else None
 
 
 def _uv(words: list[str], cwd: Path) -> None:

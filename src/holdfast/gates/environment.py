@@ -88,7 +88,22 @@ def _costs(
     """The same questions as of a candidate: limits and margins, whole and by slice. The model is the same on purpose."""
     now = replace(rescored, digest=None)
     checks = quality_checks(rows, now, recorded, None, gates, metrics, seed=seed)
+    checks = [_with_values(check, rows, recorded, rescored, metrics) for check in checks]
     return checks + slice_checks(rows, now, recorded, gates, dict(metrics), seed=seed)
+
+
+def _with_values(
+    check: CheckResult, rows: Rows, recorded: Contender, rescored: Contender, metrics: Mapping[str, Metric]
+) -> CheckResult:
+    """A regression check with the metric itself, before and after."""
+    if check.kind != "regression" or check.metric is None or check.verdict is Verdict.ERROR:
+        return check
+    metric, old, new = metrics[check.metric], recorded.predictions, rescored.predictions
+    if old is None or new is None:
+        return check
+    before, after = (metric.value(rows.labels, predictions, rows.groups) for predictions in (old, new))
+    message = check.message.replace(f"{check.metric} ", f"{check.metric} {before:.4g} → {after:.4g}, ", 1)
+    return replace(check, message=message, details={**check.details, "before": before, "after": after})
 
 
 def _as_environment(check: CheckResult) -> CheckResult:

@@ -24,6 +24,7 @@ from holdfast.pipeline.gate import declared_metrics, holdout_rows
 from holdfast.pipeline.golden import check_snapshot, in_force
 from holdfast.pipeline.predictions import recorded_predictions
 from holdfast.pipeline.workspace import Workspace
+from holdfast.snapshots.telling import cut
 from holdfast.store import canonical_json, digest
 from holdfast.verdict import CheckResult, Report, Verdict, utc_text, worst
 
@@ -94,31 +95,31 @@ def _pythons(workspace: Workspace, one: Fingerprint | Locked, two: Fingerprint |
     return old if old and old != workspace.fingerprint.python else python, None
 
 
-def _laboratory(workspace: Workspace, ends: Ends, asked: str, lead: int, say: Say) -> Laboratory:
+def _laboratory(workspace: Workspace, ends: Ends, asked: str, lead: int, say: Say, *, count: bool = True) -> Laboratory:
     folder = workspace.cache / "bisect"
     key = {
         "good": {name: pin.version for name, pin in ends.good.items()},
         "bad": {name: pin.version for name, pin in ends.bad.items()},
         "python": [ends.python, ends.bad_python],
-        "check": asked,
+        "check": [asked, count],
         "champion": workspace.champion_lineage().get("environment"),
         "policy": workspace.policy_digest,
         "snapshot": in_force(workspace) if asked != "gate" else None,
     }
     memory = folder / f"{digest(canonical_json(key)).removeprefix('sha256:')[:24]}.json"
-    check = check_of(workspace, asked)
+    check = check_of(workspace, asked, count=count)
     return Laboratory(ends, check, folder, cwd=workspace.root, memory=memory, lead=lead, say=say)
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
 
 
-def check_of(workspace: Workspace, asked: str) -> Check:
-    """The check that a name or a command stands for."""
+def check_of(workspace: Workspace, asked: str, *, count: bool = True) -> Check:
+    """The check that a name or a command stands for; `count`: a snapshot also counts the real inputs that change."""
     if asked == "gate":
         return _gate_check(workspace)
     if asked.partition(":")[0] == "snapshot":
-        return _snapshot_check(workspace, set(filter(None, asked.partition(":")[2].split(","))))
+        return _snapshot_check(workspace, set(filter(None, asked.partition(":")[2].split(","))), count)
     return _command_check(workspace, asked)
 
 
@@ -148,13 +149,13 @@ def _gate_check(workspace: Workspace) -> Check:
     return check
 
 
-def _snapshot_check(workspace: Workspace, only: set[str]) -> Check:
+def _snapshot_check(workspace: Workspace, only: set[str], count: bool) -> Check:
     """The snapshot check, of all declared functions or of some by name."""
 
     def check(environment: Environment) -> CheckResult:
         there = Workspace(workspace.project, clock=workspace.clock, python=environment.python)
         try:
-            report = check_snapshot(there)
+            report = check_snapshot(there, count=count)
         except HoldfastError as error:
             return _error("snapshot", error)
         kept = [c for c in report.checks if not only or c.name.removeprefix("snapshot.") in only]
@@ -257,7 +258,7 @@ def _cleared(workspace: Workspace, ends: Ends, found: Bisection, say: Say) -> tu
     if not workspace.config.snapshots.functions or in_force(workspace) is None or not found.passing:
         return ()
     say("what still changes without the culprit, and who does it:")
-    laboratory = _laboratory(workspace, ends, "snapshot", 1, say)
+    laboratory = _laboratory(workspace, ends, "snapshot", 1, say, count=False)
     laboratory.order = [change.package for change in found.changes]
     laboratory.ask(found.passing)
     names = {check.name.removeprefix("snapshot.") for check in _snapshot_failures(laboratory, found.passing)}
@@ -343,10 +344,11 @@ def _told(found: Bisection) -> list[str]:
         told.append("No environment without the culprits was seen to pass: something else is wrong there too.")
     if found.flaky:
         told.append("The check is not steady; each answer was repeated until one side led by three.")
-    told += [
-        f"Not testable: {', '.join(names[:4])}{' …' if names[4:] else ''}: {why}."
-        for names, why in found.untestable[:3]
-    ]
+    if found.untestable:
+        why, count = found.untestable[0][1], len(found.untestable)
+        told.append(
+            f"{count} kinds of combinations cannot be tested and were stepped around, such as: {cut(why, 140)}."
+        )
     return [*told, *found.notices]
 
 

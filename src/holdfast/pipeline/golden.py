@@ -43,8 +43,13 @@ def in_force(workspace: Workspace) -> str | None:
     return baseline(workspace.store, workspace.model, workspace.champion_lineage().get("snapshot"))
 
 
-def check_snapshot(workspace: Workspace, *, against: str | None = None, say: Say = lambda _: None) -> Report:
-    """Compare what the declared functions give now with the snapshot in force (or the one called `against`)."""
+def check_snapshot(
+    workspace: Workspace, *, against: str | None = None, count: bool = True, say: Say = lambda _: None
+) -> Report:
+    """Compare what the declared functions give now with the snapshot in force (or the one called `against`).
+
+    With `count` the real inputs that are affected are counted where something changed.
+    """
     digest = against or in_force(workspace)
     if digest is None:
         raise UserError(
@@ -53,7 +58,7 @@ def check_snapshot(workspace: Workspace, *, against: str | None = None, say: Say
             reason_code="no_snapshot",
         )
     snapshot = load_snapshot(workspace.store, digest)
-    checks = check(workspace.config.snapshots, snapshot, _place(workspace), workspace.store, say=say)
+    checks = check(workspace.config.snapshots, snapshot, _place(workspace), workspace.store, count=count, say=say)
     return Report(
         title="Snapshot",
         checks=tuple(checks),

@@ -7,8 +7,10 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from holdfast.reports import numbers
+from holdfast.reports.differences import pieces
 from holdfast.reports.picture import picture_of
 from holdfast.verdict import CheckResult, Report, Verdict
 
@@ -43,6 +45,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["short"] = short
+    environment.filters["marked"] = marked
     return environment.get_template("report.html.j2")
 
 
@@ -105,6 +108,12 @@ def facts(report: Report) -> list[tuple[str, str]]:
     named |= {f"environment {name}": value for name, value in report.environment.items()}
     named |= {"made": report.created, "by": f"holdfast {report.holdfast}".strip()}
     return [(name, str(value)) for name, value in named.items() if value not in (None, "")]
+
+
+def marked(text: str) -> Markup:
+    """A cell in which what is gone is struck out and what is new underlined."""
+    tags = {"gone": Markup("<del>{}</del>"), "new": Markup("<ins>{}</ins>"), "": Markup("{}")}
+    return Markup("").join(tags[kind].format(piece) for kind, piece in pieces(text))
 
 
 def short(text: str) -> str:

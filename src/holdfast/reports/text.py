@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from holdfast.reports import numbers
+from holdfast.reports.differences import SHOWN, differences, markdown_differences, pieces
 from holdfast.reports.html import MARKS, WORDS, grouped, reason
 from holdfast.reports.picture import as_text
 from holdfast.verdict import CheckResult, Report, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+    from rich.text import Text
 
 SUMMARY_BYTES = 1_000_000  # GitHub takes 1 MiB for a step's summary
 ANNOTATIONS = 10  # of one kind that GitHub shows for a step
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow", Verdict.ERROR: "magenta"}
 _ASCII = {Verdict.PASS: "ok", Verdict.FAIL: "X", Verdict.INCONCLUSIVE: "?", Verdict.ERROR: "!"}
 _ROOM_FOR_PICTURE = 100
+_SHORT = 36  # characters of a difference that stands on one line
 
 
 def render_markdown(report: Report) -> str:
@@ -30,6 +36,8 @@ def render_markdown(report: Report) -> str:
     lines += ["| | check | estimate | limit | n | |", "| --- | --- | --- | --- | --- | --- |"]
     for _, checks in grouped(report.checks):
         lines += [_row(check) for check in checks]
+    for check in report.checks:
+        lines += ["", *block] if (block := markdown_differences(check)) else []
     lines += ["", f"<sub>{_cell(report.created)} · holdfast {_cell(report.holdfast)}</sub>", ""]
     text = "\n".join(lines)
     if len(text.encode()) > SUMMARY_BYTES:
@@ -46,7 +54,8 @@ def _row(check: CheckResult) -> str:
 def _cell(text: str) -> str:
     """Text that can neither end a table's cell nor become markup or a mention."""
     text = " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|").replace("`", "'")
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u200b")
+    text = text.replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"@(?=[A-Za-z])", "@\u200b", text)
 
 
 def render_junit(report: Report) -> str:
@@ -127,11 +136,37 @@ def render_terminal(report: Report, console: Console) -> None:
         console.print(Text(f"{len(small)} slices have too few units for a verdict of their own.", style="dim"))
     for notice in report.notices:
         console.print(Text(_plain(f"notice: {notice}", plain), style="yellow"))
-    for check in report.failed:
+    for check in (c for c in report.checks if c in report.failed or differences(c)):
         console.print(Text(_plain(f"{marks[check.verdict]} {check.message}", plain), style=_COLOURS[check.verdict]))
+        for line in _differences(check, plain):
+            console.print(line)
     word = WORDS[report.verdict]
     head = f"{marks[report.verdict]} {report.title} {word}"
     console.print(Text(_plain(head, plain), style=f"bold {_COLOURS[report.verdict]}"))
+
+
+def _differences(check: CheckResult, plain: bool) -> Iterator[Text]:
+    """Inputs before and after, the difference in colour and in brackets, so that it is seen without colour too."""
+    from rich.text import Text
+
+    shown = differences(check)[:SHOWN]
+    for difference in shown:
+        if len(difference.before) + len(difference.after) <= _SHORT:
+            line = Text(_plain(f"    {difference.given}  ", plain), style="dim")
+            line.append(_plain(difference.before, plain), "red").append(" → " if not plain else " -> ")
+            yield line.append(_plain(difference.after, plain), "green")
+            continue
+        yield Text(_plain(f"    {difference.given}", plain), style="dim")
+        for sign, text, colour in (("-", difference.before, "red"), ("+", difference.after, "green")):
+            line = Text(f"      {sign} ", style=colour)
+            for kind, piece in pieces(text):
+                line.append(
+                    _plain({"gone": f"[-{piece}-]", "new": f"{{+{piece}+}}"}.get(kind, piece), plain),
+                    colour if kind else "",
+                )
+            yield line
+    if len(differences(check)) > len(shown):
+        yield Text(f"    and {len(differences(check)) - len(shown)} more (--html, --json)", style="dim")
 
 
 def is_small_slice(check: CheckResult) -> bool:

@@ -79,16 +79,20 @@ def check(
     where: Place,
     store: Store,
     *,
+    count: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[CheckResult]:
-    """One check for every function that is declared or recorded; real inputs are counted where something changed."""
+    """One check for every function that is declared or recorded.
+
+    Where something changed and `count` is set, the real inputs that are affected are counted.
+    """
     declared = {n: _as_recorded(f, snapshot.functions.get(n)) for n, f in config.functions.items()}
     both = {name: function for name, function in declared.items() if function is not None}
     tables = {part: load_table(store, digest) for part, digest in snapshot.inputs.items() if part in PARTS}
     ran = run_twice(both, tables, where)
     results = {name: _checked(name, snapshot, ran[name], both[name], tables) for name in both}
     guilty = {n: both[n] for n, result in results.items() if result.reason_code == "snapshot_differs"}
-    if guilty and "population" in snapshot.inputs:
+    if guilty and count and "population" in snapshot.inputs:
         say("counting the real inputs that are affected")
         population = load_table(store, snapshot.inputs["population"])
         hashes = _population(guilty, population, where)

@@ -45,7 +45,10 @@ def cut(text: str, limit: int = ROOM) -> str:
 
 
 def marked(before: Any, after: Any) -> tuple[str, str]:
-    """Both sides, what is gone as `[-so-]` and what is new as `{+so+}`; of several outputs only those that differ."""
+    """Both sides, what is gone as `[-so-]` and what is new as `{+so+}`; of several outputs only those that differ.
+
+    A number that became another one needs no marks.
+    """
     if named(before) and named(after):
         return _marked_by_name(before["dict"], after["dict"])
     if isinstance(before, list) and isinstance(after, list):
@@ -53,7 +56,7 @@ def marked(before: Any, after: Any) -> tuple[str, str]:
     one, two = plain(before), plain(after)
     if isinstance(before, str) and isinstance(after, str):
         return _marked_items(list(one), list(two), "")
-    return cut(f"[-{one}-]"), cut(f"{{+{two}+}}")
+    return cut(one), cut(two)
 
 
 def _marked_by_name(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
