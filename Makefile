@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-slow check format bench docs lock clean
+.PHONY: setup demo demo-incident test test-slow check format bench docs lock clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ $(STAMP): $(LOCK) pyproject.toml
 
 demo: setup
 	@$(BIN)/python examples/search_ranking/demo.py $(if $(DATA),--data $(DATA))
+
+demo-incident: setup
+	@$(BIN)/python examples/search_ranking/incident.py $(if $(DATA),--data $(DATA))
 
 check: setup
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

@@ -13,7 +13,9 @@ def make_wheel(folder: Path, name: str, version: str, *, requires: Sequence[str]
     """A wheel of one module `name` with `VERSION = version` and `code`."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
-    metadata = "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)])
+    metadata = "\n".join(
+        ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    )
     files = {
         f"{name}.py": f'VERSION = "{version}"\n{code}\n',
         f"{info}/METADATA": metadata + "\n",

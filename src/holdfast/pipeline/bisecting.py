@@ -290,7 +290,7 @@ def _report(
         *(_clear(m, f, found) for m, f in cleared),
     ]
     return Report(
-        title="Bisection",
+        title="Environment change",
         checks=tuple(checks),
         model=workspace.model,
         candidate=bad,

@@ -34,8 +34,10 @@ def render_markdown(report: Report) -> str:
     ]
     lines += [_cell(reason(report)), "", *(f"> {_cell(notice)}" for notice in report.notices), ""]
     lines += ["| | check | estimate | limit | n | |", "| --- | --- | --- | --- | --- | --- |"]
+    quiet = [check for check in report.checks if check.kind == "slice" and check.counts_as in (None, Verdict.PASS)]
     for _, checks in grouped(report.checks):
-        lines += [_row(check) for check in checks]
+        lines += [_row(check) for check in checks if check not in quiet]
+    lines += ["", f"{len(quiet)} slices do not stand against it."] if quiet else []
     for check in report.checks:
         lines += ["", *block] if (block := markdown_differences(check)) else []
     lines += ["", f"<sub>{_cell(report.created)} · holdfast {_cell(report.holdfast)}</sub>", ""]

@@ -133,11 +133,20 @@ def _sentence(found: Difference, n: int, traits: list[str], affected: Affected |
     return "; ".join(parts + found.kinds) + "."
 
 
+def _telling(given: Sequence[Any], before: Any, after: Any) -> tuple[float, int]:
+    """Of numbers those that moved most come first, of everything else the shortest inputs."""
+    number = isinstance(before, (int, float)) and isinstance(after, (int, float))
+    return (-abs(after - before) if number else 0.0), len(str(given))
+
+
 def _examples(golden: Golden, ran: Ran, found: Difference, inputs: Rows) -> list[dict[str, str]]:
-    """Changed inputs, real ones first, the shortest of them first, before and after."""
+    """Changed inputs, real ones first, before and after."""
     examples: list[dict[str, str]] = []
-    for part in PARTS:
-        rows = sorted(found.rows.get(part, []), key=lambda row: len(str(inputs[part][row])))
+    for part in (part for part in PARTS if found.rows.get(part)):
+        before_after = golden.outputs[part], ran.outputs[part]
+        rows = sorted(
+            found.rows.get(part, []), key=lambda row: _telling(inputs[part][row], *(o[row] for o in before_after))
+        )
         for row in rows[: EXAMPLES - len(examples)]:
             before, after = marked(golden.outputs[part][row], ran.outputs[part][row])
             given = shown_input(inputs[part][row])

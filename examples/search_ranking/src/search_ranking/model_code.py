@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from search_ranking.fuzzy import FuzzyRanker
-from search_ranking.pipelines import Ranker
 
 
 class RankingModel(mlflow.pyfunc.PythonModel):
@@ -18,7 +17,12 @@ class RankingModel(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["ranker"])
-        self.ranker = FuzzyRanker.load(folder) if (folder / "fuzzy.json").exists() else Ranker.load(folder)
+        if (folder / "fuzzy.json").exists():
+            self.ranker = FuzzyRanker.load(folder)
+        else:
+            from search_ranking.pipelines import Ranker  # brings LightGBM, which the oldest ranker does without
+
+            self.ranker = Ranker.load(folder)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         return self.ranker.predict(model_input)
