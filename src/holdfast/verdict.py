@@ -113,6 +113,7 @@ class Report:
     environment: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    explanation: tuple[Mapping[str, Any], ...] = ()  # of a failure: what changed, and what each change alone brings
     created: str = field(default_factory=lambda: utc_text(datetime.now(UTC)))
     holdfast: str = ""
 
@@ -146,6 +147,7 @@ class Report:
         known = {f.name for f in dataclasses.fields(cls)} - {"checks"}
         values = {name: value for name, value in document.items() if name in known}
         values["notices"] = tuple(values.get("notices") or ())
+        values["explanation"] = tuple(values.get("explanation") or ())
         return cls(checks=tuple(CheckResult.from_json(c) for c in document.get("checks", ())), **values)
 
 

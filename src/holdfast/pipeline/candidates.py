@@ -21,7 +21,7 @@ from holdfast.pipeline.workspace import Workspace
 from holdfast.store import canonical_json, digest, digest_file
 
 _LINEAGE = (
-    *("commit", "data", "holdout", "seed", "parameters", "environment", "lock"),
+    *("commit", "code", "data", "holdout", "seed", "parameters", "environment", "lock"),
     *("profile", "table_profile", "snapshot", "seconds"),
 )
 

@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 from holdfast._version import __version__
-from holdfast.data.arrays import column_arrays
 from holdfast.data.holdout import Holdout
 from holdfast.environment import Fingerprint
 from holdfast.errors import UserError
 from holdfast.gates.environment import judge_environment, movement
-from holdfast.gates.evidence import Array, Contender
+from holdfast.gates.evidence import Contender
 from holdfast.models import MlflowModel
 from holdfast.pipeline.data_stages import open_holdout
 from holdfast.pipeline.environments import compare_environments, version_environment
 from holdfast.pipeline.gate import declared_metrics, holdout_rows
 from holdfast.pipeline.predictions import predict_holdout, recorded_predictions
+from holdfast.pipeline.tracing import shown_rows, with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
-from holdfast.snapshots.telling import shown_input
 from holdfast.verdict import CheckResult, Report, utc_text
 
 EXAMPLES = 8
@@ -46,15 +45,11 @@ def gate_environment(workspace: Workspace, *, say: Callable[[str], None] = lambd
     say(f"scoring version {champion.version} on {len(rows):,} rows of holdout {holdout.name} in this environment")
     rescored = score_here(workspace, champion, holdout)
     gates = workspace.config.gates
+    metrics = declared_metrics(gates, workspace.config.model.positive, workspace.root)
     checks = judge_environment(
-        rows,
-        recorded,
-        rescored,
-        gates,
-        declared_metrics(gates, workspace.config.model.positive, workspace.root),
-        holdout=holdout.digest,
-        policy=workspace.policy_digest,
+        rows, recorded, rescored, gates, metrics, holdout=holdout.digest, policy=workspace.policy_digest
     )
+    checks = with_carriers(checks, workspace, holdout, rows, metrics, recorded, rescored)
     checks = [_with_examples(check, workspace, holdout, recorded, rescored) for check in checks]
     return _report(workspace, champion, holdout, recorded, checks)
 
@@ -121,17 +116,6 @@ def _with_examples(
         for text, row in zip(shown, order, strict=True)
     ]
     return replace(check, details={**check.details, "examples": examples})
-
-
-def shown_rows(workspace: Workspace, holdout: Holdout, rows: Array) -> list[str]:
-    """Rows of the holdout for reading: the columns that snapshots read, else all texts, else all but the label."""
-    table = holdout.table()
-    data, functions = workspace.config.data, workspace.config.snapshots.functions
-    read = list(dict.fromkeys(column for f in functions.values() if f.call == "value" for column in f.input))
-    texts = [f.name for f in table.schema if str(f.type) in ("string", "large_string") and f.name != data.label]
-    names = read or texts[:4] or [name for name in table.columns if name != data.label][:4]
-    columns = column_arrays(table, names)
-    return [shown_input([columns[name][row] for name in names]) for row in rows]
 
 
 def _value(value: Any) -> str:

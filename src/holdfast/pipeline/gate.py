@@ -19,7 +19,9 @@ from holdfast.gates.quality import metric_of
 from holdfast.gates.slices import as_slices
 from holdfast.pipeline.candidates import Subject, identify
 from holdfast.pipeline.data_stages import data_digest, open_holdout
+from holdfast.pipeline.explain import explained
 from holdfast.pipeline.predictions import candidate_predictions, recorded_predictions, timings
+from holdfast.pipeline.tracing import with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion, guard_first_release, record_judgement
 from holdfast.stats import Metric
@@ -63,7 +65,10 @@ def gate(workspace: Workspace, candidate: str, *, say: Callable[[str], None] = l
         holdout=holdout.digest,
         policy=workspace.policy_digest,
     )
-    report = _report(workspace, evidence, subject, holdout)
+    metrics = declared_metrics(workspace.config.gates, workspace.config.model.positive, workspace.root)
+    report = _report(workspace, evidence, subject, holdout, metrics)
+    before = {} if state.champion is None else state.champion.lineage
+    report = explained(report, workspace, holdout, rows, metrics, champion, before, subject.lineage, say)
     return Gated(report, _keep(workspace, report, subject, state.champion), subject)
 
 
@@ -113,11 +118,12 @@ def _anchor(
     return recorded_predictions(workspace, anchor, holdout)
 
 
-def _report(workspace: Workspace, evidence: GateEvidence, subject: Subject, holdout: Holdout) -> Report:
-    gates = workspace.config.gates
-    metrics = declared_metrics(gates, workspace.config.model.positive, workspace.root)
-    checks = judge(evidence, gates, metrics)
+def _report(
+    workspace: Workspace, evidence: GateEvidence, subject: Subject, holdout: Holdout, metrics: dict[str, Metric]
+) -> Report:
+    checks = judge(evidence, workspace.config.gates, metrics)
     champion = evidence.champion
+    checks = with_carriers(checks, workspace, holdout, evidence.rows, metrics, champion, evidence.candidate)
     return Report(
         title="Gate",
         checks=tuple(checks),

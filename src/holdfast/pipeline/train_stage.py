@@ -140,6 +140,7 @@ def _lineage(workspace: Workspace, holdout: Holdout) -> dict[str, Any]:
     config = train_config(workspace)
     return {
         "commit": current_commit(workspace.root),
+        "code": inputs_digest(workspace.root, config.inputs) if config.inputs else None,
         "data": data_digest(workspace),
         "holdout": holdout.digest,
         "seed": config.seed,
