@@ -12,17 +12,17 @@ from holdfast._version import __version__
 from holdfast.environment import Fingerprint
 from holdfast.environment.bisection import Bisection, Check, Ends, Laboratory, bisect
 from holdfast.environment.build import Environment
-from holdfast.environment.locks import Locked, Pin
+from holdfast.environment.locks import Locked
 from holdfast.environment.relevance import Moved, by_relevance, imported_packages, moved
 from holdfast.environment.search import Answer
 from holdfast.errors import HoldfastError, UserError
 from holdfast.gates.environment import judge_environment
 from holdfast.pipeline.data_stages import open_holdout
 from holdfast.pipeline.environment_gate import score_here
-from holdfast.pipeline.environments import environment_of
-from holdfast.pipeline.gate import declared_metrics, holdout_rows
+from holdfast.pipeline.environments import environment_of, pins_of
 from holdfast.pipeline.golden import check_snapshot, in_force
 from holdfast.pipeline.predictions import recorded_predictions
+from holdfast.pipeline.questions import declared_metrics, holdout_rows
 from holdfast.pipeline.workspace import Workspace
 from holdfast.snapshots.telling import cut
 from holdfast.store import canonical_json, digest
@@ -73,17 +73,6 @@ def changes_between(a: Fingerprint | Locked, b: Fingerprint | Locked) -> list[Mo
 
 def _same_version(change: Moved) -> bool:
     return change.old is not None and change.new is not None and change.old.split()[0] == change.new.split()[0]
-
-
-def pins_of(environment: Fingerprint | Locked) -> dict[str, Pin]:
-    """What to install for an environment; of a fingerprint the versions, without what is the project's own code."""
-    if isinstance(environment, Locked):
-        return dict(environment.packages)
-    return {
-        name: Pin(str(package["version"]), (), "index" if package["source"] == "installed" else f"path:{name}")
-        for name, package in environment.packages.items()
-        if name in environment.hashed["packages"]
-    }
 
 
 def _pythons(workspace: Workspace, one: Fingerprint | Locked, two: Fingerprint | Locked) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from holdfast.gates.evidence import Contender
 from holdfast.models import MlflowModel
 from holdfast.pipeline.data_stages import open_holdout
 from holdfast.pipeline.environments import compare_environments, version_environment
-from holdfast.pipeline.gate import declared_metrics, holdout_rows
 from holdfast.pipeline.predictions import predict_holdout, recorded_predictions
+from holdfast.pipeline.questions import declared_metrics, holdout_rows
 from holdfast.pipeline.tracing import shown_rows, with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
@@ -104,8 +105,6 @@ def _with_examples(
     check: CheckResult, workspace: Workspace, holdout: Holdout, recorded: Contender, rescored: Contender
 ) -> CheckResult:
     """The check of the movement, with the rows that moved most and where the metric lost most."""
-    from dataclasses import replace
-
     if "moved" not in check.details or recorded.predictions is None or rescored.predictions is None:
         return check
     found = movement(recorded.predictions, rescored.predictions, workspace.config.gates.environment.tolerance)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast._version import __version__
-from holdfast.environment import Fingerprint, difference, fingerprint
+from holdfast.environment import Fingerprint, fingerprint
 from holdfast.environment.interpreter import find_python
-from holdfast.environment.locks import Locked, locked_file, read_lock
+from holdfast.environment.locks import Locked, Pin, locked_file, read_lock
 from holdfast.environment.relevance import Moved, by_relevance, host_changes, imported_packages, moved
 from holdfast.errors import UserError
 from holdfast.pipeline.workspace import Workspace
@@ -88,6 +89,17 @@ def version_environment(workspace: Workspace, version: ReleaseVersion) -> Finger
     return stored_environment(workspace, digest)
 
 
+def pins_of(environment: Fingerprint | Locked) -> dict[str, Pin]:
+    """What to install for an environment; of a fingerprint the versions, without what is the project's own code."""
+    if isinstance(environment, Locked):
+        return dict(environment.packages)
+    return {
+        name: Pin(str(package["version"]), (), "index" if package["source"] == "installed" else f"path:{name}")
+        for name, package in environment.packages.items()
+        if name in environment.hashed["packages"]
+    }
+
+
 def compare_environments(workspace: Workspace, a: Fingerprint | Locked, b: Fingerprint | Locked) -> list[Moved]:
     """What changed from `a` to `b`, what most likely matters to features first."""
     return by_relevance(moved(a, b), imported_packages(workspace.root))
@@ -119,7 +131,7 @@ def check_environment(workspace: Workspace, version: ReleaseVersion, *, strict: 
     asked = CheckResult(
         name="environment.known", kind="environment", verdict=Verdict.PASS, message="both environments are on record."
     )
-    checks = (check,) if strict else (asked, _as_notice(check))
+    checks = (check,) if strict else (asked, replace(check, level="notice"))
     notices = tuple(f"{name}: {old} there, {new} here (not part of the environment)." for name, old, new in host)
     return Report(
         title=f"Environment of {workspace.model} version {version.version}",
@@ -134,12 +146,6 @@ def check_environment(workspace: Workspace, version: ReleaseVersion, *, strict: 
     )
 
 
-def _as_notice(check: CheckResult) -> CheckResult:
-    from dataclasses import replace
-
-    return replace(check, level="notice")
-
-
 def _fingerprint_file(path: Path) -> Fingerprint:
     try:
         document: Any = json.loads(path.read_text("utf-8"))
@@ -152,6 +158,3 @@ def _fingerprint_file(path: Path) -> Fingerprint:
 
 def _place(digest: str) -> str:
     return f"environments/{digest.removeprefix('sha256:')}.json"
-
-
-__all__ = ["difference"]

@@ -24,8 +24,7 @@ from holdfast.errors import HoldfastError, UserError
 from holdfast.gates.evidence import Contender, Rows, seed_from
 from holdfast.gates.quality import quality_checks
 from holdfast.models import parse_reference
-from holdfast.pipeline.bisecting import pins_of
-from holdfast.pipeline.environments import stored_environment
+from holdfast.pipeline.environments import pins_of, stored_environment
 from holdfast.pipeline.predictions import predict_holdout
 from holdfast.pipeline.workspace import Workspace
 from holdfast.stats import Metric

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from holdfast._version import __version__
-from holdfast.config.schema import GatesConfig
-from holdfast.data.arrays import column_arrays, labels_array
 from holdfast.data.holdout import Holdout, record_evaluation
 from holdfast.errors import UserError
-from holdfast.gates.evidence import Contender, Rows
-from holdfast.gates.functions import load_function
+from holdfast.gates.evidence import Contender
 from holdfast.gates.judge import GateEvidence, first_release_notice, judge
-from holdfast.gates.quality import metric_of
-from holdfast.gates.slices import as_slices
 from holdfast.pipeline.candidates import Subject, identify
 from holdfast.pipeline.data_stages import data_digest, open_holdout
 from holdfast.pipeline.explain import explained
 from holdfast.pipeline.predictions import candidate_predictions, recorded_predictions, timings
+from holdfast.pipeline.questions import declared_metrics, holdout_rows
 from holdfast.pipeline.tracing import with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion, guard_first_release, record_judgement
@@ -70,31 +64,6 @@ def gate(workspace: Workspace, candidate: str, *, say: Callable[[str], None] = l
     before = {} if state.champion is None else state.champion.lineage
     report = explained(report, workspace, holdout, rows, metrics, champion, before, subject.lineage, say)
     return Gated(report, _keep(workspace, report, subject, state.champion), subject)
-
-
-def declared_metrics(gates: GatesConfig, positive: Any, root: Path) -> dict[str, Metric]:
-    """One `Metric` per name under `gates.metrics`; UserError for a name that does not exist."""
-    try:
-        return {
-            name: metric_of(name, gate, positive=positive, load=lambda text: load_function(text, root))
-            for name, gate in gates.metrics.items()
-        }
-    except ValueError as error:
-        raise UserError(f"gates.metrics: {error}") from None
-
-
-def holdout_rows(workspace: Workspace, holdout: Holdout) -> Rows:
-    """The holdout's labels, units and slice columns."""
-    data, gates = workspace.config.data, workspace.config.gates
-    table = holdout.table()
-    by = gates.slices.by if gates.slices is not None else []
-    columns = column_arrays(table, [*by, *([data.group] if data.group else [])])
-    return Rows(
-        labels=labels_array(table, data.label),
-        groups=columns[data.group] if data.group else None,
-        unit=data.group or "row",
-        slices=as_slices({name: columns[name] for name in by}),
-    )
 
 
 def _not_the_champion(subject: Subject, champion: ReleaseVersion | None) -> None:

@@ -12,8 +12,8 @@ from holdfast.config.schema import MetricGate
 from holdfast.data.holdout import Holdout, find_holdout
 from holdfast.gates.evidence import Rows, seed_from
 from holdfast.pipeline.data_stages import open_holdout
-from holdfast.pipeline.gate import declared_metrics, holdout_rows
 from holdfast.pipeline.predictions import recorded_predictions
+from holdfast.pipeline.questions import declared_metrics, holdout_rows
 from holdfast.pipeline.workspace import Workspace
 from holdfast.stats import Metric, estimate, regression_power, units_needed
 from holdfast.verdict import Report
