@@ -22,7 +22,7 @@ from holdfast.verdict import CheckResult, Verdict
 
 Check = Callable[[Environment], CheckResult]
 SCHEMA = 1
-SAFE_LEAD = 3  # more answers of one kind than of the other, once a check was seen to change its mind
+SAFE_LEAD = 5  # answers of one kind beyond the other, once a check changed its mind: lies of 20 % then win 1 in 1,000
 MOST_ANSWERS = 25  # of one environment, before it is called untestable
 _ENDS = {"bad": "the check passes in the bad environment", "good": "the check does not pass in the good environment"}
 
@@ -261,34 +261,37 @@ def _end_conflicts(laboratory: Laboratory, changes: tuple[Moved, ...]) -> tuple[
 def _certain(laboratory: Laboratory, weights: Mapping[str, float]) -> Found:
     """The search's finding, seen with one's own eyes: inferences are asked where the finding rests on them."""
     while True:
+        lead = laboratory.lead
         search = Search(list(weights), laboratory.ask, laboratory.resolves, weights=weights, blamed=laboratory.blamed)
         laboratory.search = search
         try:
             found = search.run(bad_first=search.all in laboratory.existing)
         except Nothing as nothing:
-            if laboratory.flaky or not _was_steady(laboratory, search, nothing):
+            if laboratory.lead == lead and not _wavers(laboratory, search, nothing):
                 raise _nothing(laboratory, nothing, search) from None
             continue
-        if laboratory.flaky or _stands(laboratory, found):
+        if laboratory.lead == lead and _stands(laboratory, found):
             return found
-        laboratory.waver()
+        if laboratory.lead == lead:
+            laboratory.waver()
 
 
-def _was_steady(laboratory: Laboratory, search: Search, nothing: Nothing) -> bool:
-    """Whether an end that was not what it is said to be is worth a second look: it wavered when asked again."""
+def _wavers(laboratory: Laboratory, search: Search, nothing: Nothing) -> bool:
+    """Whether an end that was not what it is said to be changes its mind when it is asked once more."""
     end = search.all if nothing.end == "bad" else frozenset[str]()
     trial = laboratory.trials.get(end)
-    if trial is None or trial.reason is not None:
+    if laboratory.flaky or trial is None or trial.reason is not None:
         return False
     before, laboratory.lead = laboratory.lead, laboratory.lead + 1
     laboratory.ask(end)
-    laboratory.lead = max(before, laboratory.lead if laboratory.flaky else before)
+    if not laboratory.flaky:
+        laboratory.lead = before
     return laboratory.flaky
 
 
 def _stands(laboratory: Laboratory, found: Found) -> bool:
     """Several guilty changes rest on inferences (each alone passes); one alone was asked itself."""
-    if len(found.guilty) == 1:
+    if len(found.guilty) == 1 or laboratory.flaky:
         return True
     parts = [found.guilty - {change} for change in found.guilty]
     testable = [part for part in parts if laboratory.resolves(part)]

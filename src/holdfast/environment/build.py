@@ -163,7 +163,7 @@ def _fail(stderr: str) -> None:
         raise OutsideError(
             "there is no room on the disk to build an environment.", hint="Make room; it continues there."
         )
-    if "No interpreter found" in stderr or "No virtual environment or system Python" in stderr:
+    if re.search("No interpreter found|No virtual environment or system Python|inspect Python interpreter", stderr):
         raise Unbuildable(f"there is no such Python here: {reason}.")
     if "No solution found" not in stderr and any(word in stderr for word in _OFFLINE):
         raise OutsideError(

@@ -12,7 +12,7 @@ from holdfast.data.holdout import Holdout
 from holdfast.gates.carriers import Carriers, carriers
 from holdfast.gates.evidence import Array, Contender, Rows
 from holdfast.pipeline.workspace import Workspace
-from holdfast.snapshots.telling import shown_input
+from holdfast.snapshots.telling import plain, shown_input
 from holdfast.stats import Metric
 from holdfast.verdict import CheckResult, Verdict
 
@@ -33,21 +33,26 @@ def with_carriers(
         if not guilty or before is None or before.predictions is None or after.predictions is None:
             found.append(check)
             continue
-        traced = carriers(metrics[str(check.metric)], rows, before.predictions, after.predictions)
-        found.append(_told(check, workspace, holdout, traced))
+        metric = metrics[str(check.metric)]
+        traced = carriers(metric, rows, before.predictions, after.predictions)
+        values = _values(metric, traced, before.predictions, after.predictions)
+        found.append(_told(check, _shown_units(workspace, holdout, rows, traced.rows), values, traced))
     return found
 
 
-def _told(check: CheckResult, workspace: Workspace, holdout: Holdout, traced: Carriers) -> CheckResult:
-    shown = _shown_units(workspace, holdout, traced.rows)
-    examples = [
-        {"input": text, "before": f"{check.metric} {old:.3g}", "after": f"{new:.3g}"}
-        for text, old, new in zip(shown, traced.before, traced.after, strict=True)
-    ]
-    said = "; ".join(
+def _values(metric: Metric, traced: Carriers, before: Array, after: Array) -> list[tuple[str, str]]:
+    """Before and after of each unit: the metric of a query, of a row its prediction."""
+    if metric.family == "ranking":
+        return [(f"{metric.name} {x:.3g}", f"{y:.3g}") for x, y in zip(traced.before, traced.after, strict=True)]
+    return [(plain(before[row].tolist()), plain(after[row].tolist())) for row in traced.rows]
+
+
+def _told(check: CheckResult, shown: list[str], values: list[tuple[str, str]], traced: Carriers) -> CheckResult:
+    examples = [{"input": text, "before": old, "after": new} for text, (old, new) in zip(shown, values, strict=True)]
+    said = [
         f"{name} carries {loss:.0%} of the loss with {units:.0%} of the units" for name, loss, units in traced.slices
-    )
-    message = f"{check.message} {said[:1].upper()}{said[1:]}." if said else check.message
+    ]
+    message = f"{check.message} Of the loss: {'; '.join(said)}." if said else check.message
     return replace(
         check, message=message, details={**check.details, "carriers": traced.to_json(), "examples": examples}
     )
@@ -60,11 +65,12 @@ def shown_rows(workspace: Workspace, holdout: Holdout, rows: Array) -> list[str]
     return [shown_input([columns[name][row] for name in names]) for row in np.asarray(rows, dtype=np.int64)]
 
 
-def _shown_units(workspace: Workspace, holdout: Holdout, rows: Array) -> list[str]:
-    """Units by one row of each: what is the same in all rows of the unit. Without units, the rows themselves."""
+def _shown_units(workspace: Workspace, holdout: Holdout, about: Rows, rows: Array) -> list[str]:
+    """Units by one row of each: what is the same in all rows of the unit. Without units, the rows and their labels."""
     group = workspace.config.data.group
     if group is None:
-        return shown_rows(workspace, holdout, rows)
+        texts = shown_rows(workspace, holdout, rows)
+        return [f"{text} (label {about.labels[row]})" for text, row in zip(texts, rows.tolist(), strict=True)]
     names = list(dict.fromkeys([group, *_texts(workspace, holdout)]))
     columns = column_arrays(holdout.table(), names)
     shown = []

@@ -37,7 +37,7 @@ def render_markdown(report: Report) -> str:
     quiet = [check for check in report.checks if check.kind == "slice" and check.counts_as in (None, Verdict.PASS)]
     for _, checks in grouped(report.checks):
         lines += [_row(check) for check in checks if check not in quiet]
-    lines += ["", f"{len(quiet)} slices do not stand against it."] if quiet else []
+    lines += ["", _quiet_slices(len(quiet))] if quiet else []
     for check in report.checks:
         lines += ["", *block] if (block := markdown_differences(check)) else []
     lines += ["", f"<sub>{_cell(report.created)} · holdfast {_cell(report.holdfast)}</sub>", ""]
@@ -45,6 +45,10 @@ def render_markdown(report: Report) -> str:
     if len(text.encode()) > SUMMARY_BYTES:
         text = text.encode()[:SUMMARY_BYTES].decode(errors="ignore").rpartition("\n")[0] + "\n\n… cut: see the page.\n"
     return text
+
+
+def _quiet_slices(count: int) -> str:
+    return "1 slice does not stand against it." if count == 1 else f"{count} slices do not stand against it."
 
 
 def _row(check: CheckResult) -> str:

@@ -110,10 +110,12 @@ def _unsteady(name: str, ran: Ran, function: SnapshotFunction, inputs: Rows, n: 
 
 
 def _texts(inputs: Rows, found: Difference) -> tuple[list[str], list[str]]:
+    """Changed and unchanged inputs as texts; hostile ones only where no real one changed."""
+    parts = ["data"] if found.rows.get("data") else list(found.rows)
     changed: list[str] = []
     unchanged: list[str] = []
-    for part, rows in found.rows.items():
-        which = set(rows)
+    for part in parts:
+        which = set(found.rows[part])
         for row, values in enumerate(inputs[part]):
             text = " ".join(value for value in values if isinstance(value, str))
             (changed if row in which else unchanged).append(text)

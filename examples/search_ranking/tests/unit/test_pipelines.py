@@ -80,5 +80,5 @@ def test_a_negative_age_stops_the_pipeline(small: pd.DataFrame) -> None:
 
 
 def test_unknown_feature_sets_are_refused() -> None:
-    with pytest.raises(ValueError, match="features must be all or lexical, not 'best'"):
+    with pytest.raises(ValueError, match="features must be all, lexical or fuzzy, not 'best'"):
         TrainingPipeline(features="best")
