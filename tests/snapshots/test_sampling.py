@@ -10,23 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.snapshots.sampling import CATEGORIES, choose_rows, kind_of
 
-WORDS = [
-    "cable",
-    "phone",
-    "case",
-    "lamp",
-    "desk",
-    "usb",
-    "charger",
-    "white",
-    "black",
-    "wireless",
-    "mouse",
-    "stand",
-    "holder",
-    "cover",
-    "light",
-]
+WORDS = ["cable", "phone", "case", "lamp", "desk", "usb", "charger", "white", "black", "mouse", "stand", "cover"]
 
 
 def titles(rows: int, seed: int = 0) -> list[str]:
@@ -134,13 +118,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("characters", "kind"),
-    [
-        ("aZ9 -\n", "plain"),
-        ("éßжか한", "letter"),
-        ("—–“”\u00a0\u200b\u0301½™⚡。", None),
-        ("—“\u00a0\u200b\u0301™。", "separator"),
-    ],
+    [("aZ9 -\n", "plain"), ("éßжか한½", "letter"), ("—–“”\u00a0\u200b\u0301™⚡。", "separator")],
 )
-def test_kinds_of_characters(characters: str, kind: str | None) -> None:
-    found = {kind_of(character) for character in characters}
-    assert found == ({kind} if kind else {"separator", "letter"})  # ½ is a number, as letters are kept
+def test_kinds_of_characters(characters: str, kind: str) -> None:
+    assert {kind_of(character) for character in characters} == {kind}

@@ -85,8 +85,9 @@ def by_table(function: Callable[..., Any], request: dict[str, Any], worker: Any)
     table = worker.read_table(request["inputs"], [])
     if hasattr(table, "iloc"):
         table = table[request["columns"]]
+    given = worker.rows_of(table, list(range(len(table))))  # one of its own, for functions that work in place
     try:
-        return by_rows(function(table), len(table))
+        return by_rows(function(given), len(table))
     except NotComparable:
         raise
     except Exception:  # noqa: BLE001 - whatever user code raises is its answer
@@ -193,6 +194,8 @@ def encode_other(value: Any) -> Any:
         return {"time": value.isoformat()}
     if isinstance(value, dt.timedelta) or kind in ("Decimal", "Fraction", "UUID", "Period", "Interval"):
         return {kind.lower(): str(value)}
+    if kind in ("longdouble", "float128"):
+        return encode(float(value))
     return encode(content(value))
 
 
@@ -202,9 +205,11 @@ def content(value: Any) -> Any:
         value = value.toarray()
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
         return value.to_dict("list")
-    for method in ("tolist", "to_pylist", "item"):
+    for method in ("tolist", "to_pylist", "as_py", "item"):
         if callable(getattr(value, method, None)):
-            return getattr(value, method)()
+            held = getattr(value, method)()
+            if type(held) is not type(value):  # else there is no end to it
+                return held
     if hasattr(value, "__dataclass_fields__"):
         return {name: getattr(value, name) for name in value.__dataclass_fields__}
     raise NotComparable(
@@ -224,5 +229,7 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [rounded(item) for item in value]
     if isinstance(value, dict):
+        if isinstance(value.get("dict"), dict):  # the user's own names, `raises` possibly among them
+            return {"dict": {k: rounded(v) for k, v in value["dict"].items()}}
         return {"raises": value["raises"]} if "raises" in value else {k: rounded(v) for k, v in value.items()}
     return value

@@ -73,7 +73,7 @@ def choose_population(lists: dict[str, list[Any]], limit: int) -> list[int]:
     """Distinct rows, all of them or `limit` evenly spread ones."""
     seen: dict[tuple[str, ...], int] = {}
     for row, values in enumerate(zip(*lists.values(), strict=True)):
-        seen.setdefault(tuple(map(str, values)), row)
+        seen.setdefault(tuple(map(repr, values)), row)
     rows = list(seen.values())
     if len(rows) <= limit:
         return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 from holdfast.snapshots.comparing import named
 
 ROOM = 72  # characters of one side of a difference
+# Joiners, fillers and variation selectors: letters or marks by category, yet nothing is drawn for them.
+_SHAPELESS = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _KEPT = 3  # unchanged items or some 12 characters on each side of a change
 
 
@@ -31,7 +34,7 @@ def visible(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    hidden = unicodedata.category(character)[0] in "CZ" and character != " "
+    hidden = (unicodedata.category(character)[0] in "CZ" and character != " ") or _SHAPELESS.fullmatch(character)
     return character.encode("unicode_escape").decode() if hidden else character
 
 
@@ -52,17 +55,27 @@ def marked(before: Any, after: Any) -> tuple[str, str]:
     if named(before) and named(after):
         return _marked_by_name(before["dict"], after["dict"])
     if isinstance(before, list) and isinstance(after, list):
-        return _marked_items([plain(item) for item in before], [plain(item) for item in after], " ")
-    one, two = plain(before), plain(after)
+        written = _telling_apart(before, after)
+        return _marked_items([written(item) for item in before], [written(item) for item in after], " ")
     if isinstance(before, str) and isinstance(after, str):
-        return _marked_items(list(one), list(two), "")
-    return cut(one), cut(two)
+        return _marked_items([_visible(c) for c in before], [_visible(c) for c in after], "")
+    written = _telling_apart(before, after)
+    return cut(written(before)), cut(written(after))
+
+
+def _telling_apart(before: Any, after: Any) -> Callable[[Any], str]:
+    """Few characters a value, or all its digits and its type where these are the difference."""
+    return plain if plain(before) != plain(after) else _exactly
+
+
+def _exactly(value: Any) -> str:
+    return visible(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def _marked_by_name(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
     one, two = [], []
     for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name) or (name in before) != (name in after):
+        if _exactly(before.get(name)) != _exactly(after.get(name)) or (name in before) != (name in after):
             gone, new = marked(before.get(name), after.get(name))
             one.append(f"{name} {gone}")
             two.append(f"{name} {new}")
@@ -148,7 +161,7 @@ def _traits(text: str) -> set[str]:
 
 
 def trait_text(trait: Trait) -> str:
-    """`“ (U+201C LEFT DOUBLE QUOTATION MARK)`; kinds of characters as they are called."""
+    """`“ (U+201C left double quotation mark)`; kinds of characters as they are called."""
     if len(trait.name) > 1:
         return trait.name
     name = unicodedata.name(trait.name, "")
