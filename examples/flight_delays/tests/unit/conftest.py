@@ -1,0 +1,8 @@
+"""The package is found in src/, with or without being installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
