@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import mlflow
 import pandas as pd
+
 from flight_delays.model import Delays
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)

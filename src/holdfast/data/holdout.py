@@ -210,11 +210,21 @@ def _latest(table: Table, data: DataConfig, codes: npt.NDArray[np.intp], total: 
     if column.null_count:
         raise UserError(f"the time {data.time!r} is null in {column.null_count:,} rows, which cannot be split by time.")
     if pa.types.is_string(column.type):
-        column = column.cast(pa.timestamp("us"))
+        column = _as_times(column, data.time)
     values = column.cast(pa.int64()).to_numpy()
     latest = np.full(total, np.iinfo(np.int64).min)
     np.maximum.at(latest, codes, values)
     return latest
+
+
+def _as_times(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Text as times, with a zone in every row or in none."""
+    for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
+        try:
+            return column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    raise UserError(f"the time {name!r} is text that is no ISO 8601 time.", hint="Write it as 2024-02-29T12:00:00Z.")
 
 
 def _parquet(table: Table, chosen: npt.NDArray[np.bool_]) -> bytes:

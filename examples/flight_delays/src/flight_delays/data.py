@@ -36,7 +36,6 @@ def table() -> pd.DataFrame:
             "origin": rows["origin"].astype(object),
             "dest": rows["dest"].astype(object),
             "distance": rows["distance"].astype("float64"),
-            "month": rows["month"].astype("int64"),
             "late": (rows["arr_delay"] > LATE_MINUTES).astype("int64"),
         }
     )

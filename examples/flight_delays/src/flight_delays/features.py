@@ -11,7 +11,7 @@ import pandas as pd
 HOUR = 3_600_000_000_000  # nanoseconds
 DAY = 24 * HOUR
 NEW_YORK = 5  # hours behind UTC, standard time
-NAMES = ["hour", "weekday", "month", "distance", "carrier_rate", "origin_rate", "dest_rate"]
+NAMES = ["hour", "weekday", "distance", "carrier_rate", "origin_rate", "dest_rate"]
 
 
 def scheduled_hour(scheduled: pd.Series) -> pd.Series:
@@ -49,7 +49,6 @@ def features(rows: pd.DataFrame, rates: dict[str, dict[str, float]] | None = Non
         {
             "hour": scheduled_hour(rows["scheduled"]),
             "weekday": scheduled_weekday(rows["scheduled"]),
-            "month": rows["month"],
             "distance": rows["distance"].astype("float64"),
         },
         index=rows.index,

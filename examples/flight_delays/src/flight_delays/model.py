@@ -1,4 +1,4 @@
-"""The classifier: LightGBM over seven features, saved as two text files."""
+"""The classifier: LightGBM over six features, saved as two text files."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
 from flight_delays.features import NAMES, features, learn_rates, rate_of, scheduled_hour, scheduled_weekday
 
 TIMES = [  # UTC, hour and weekday in New York's standard time
@@ -21,7 +22,7 @@ def moments(*texts: str) -> pd.Series:
 
 def flights(**columns: list[object]) -> pd.DataFrame:
     rows = len(next(iter(columns.values())))
-    usual = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400.0, "month": 1}
+    usual = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400.0}
     table = pd.DataFrame({name: [value] * rows for name, value in usual.items()} | columns)
     return table.assign(scheduled=moments(*["2013-01-01T10:00"] * rows))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from flight_delays import data
 from flight_delays.model import Delays
 
@@ -26,7 +27,6 @@ def rows() -> pd.DataFrame:
             "origin": "EWR",
             "dest": draw.choice(["IAH", "ORD"], 4_000),
             "distance": draw.uniform(100, 3_000, 4_000),
-            "month": 1,
             "late": (draw.uniform(size=4_000) < hours / 30).astype(int),
         }
     )
@@ -53,7 +53,6 @@ def test_cancelled_flights_and_what_is_known_later_are_left_out(monkeypatch: pyt
         {
             "time_hour": ["2013-01-01T11:00:00Z", "2013-01-01T10:00:00Z", "2013-01-01T12:00:00Z"],
             "arr_delay": [15.0, 16.0, None],
-            "month": 1,
             "distance": 1400,
             **dict.fromkeys(["carrier", "origin", "dest"], "X"),
             **dict.fromkeys(LATER - {"arr_delay"}, 1.0),
