@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo demo-incident test test-slow check format bench docs lock clean
+.PHONY: setup demo demo-incident test test-slow check format bench docs docs-incident lock clean
 
 setup: $(STAMP)
 
@@ -17,11 +17,11 @@ $(STAMP): $(LOCK) pyproject.toml
 	@echo "setting up $(VENV) from $(LOCK) (once; a minute or two)"
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv -q --clear --python $(PYTHON) $(VENV) && \
-	  uv pip sync -q --python $(BIN)/python --require-hashes $(LOCK) && \
+	  uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK) && \
 	  uv pip install -q --python $(BIN)/python --no-deps -e . ; \
 	else \
 	  $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip install -q uv && \
-	  $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(LOCK) && \
+	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $(LOCK) && \
 	  $(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e . ; \
 	fi
 	@touch $@
@@ -51,6 +51,9 @@ bench: setup
 
 docs: setup
 	@$(BIN)/python docs/generate.py
+
+docs-incident: setup # three minutes: it runs the incident
+	@$(BIN)/python docs/tell_incident.py
 
 lock:
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock

@@ -23,6 +23,7 @@ from rich.rule import Rule
 HERE = Path(__file__).resolve().parent
 PROGRAM = Path(sys.executable).with_name("holdfast")
 os.environ["PATH"] = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"  # as in an activated environment
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # byte code is kept, as it is by default: imports are most of the time
 console = Console(highlight=False)
 
 

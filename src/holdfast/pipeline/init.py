@@ -101,6 +101,9 @@ train:
   run: "python {script}"{script_note}
   inputs: [{script}]                 # when these change, the model is trained anew
   # The command finds its table in HOLDFAST_TRAIN_DATA and says its run as a line `run_id=…`.
+# snapshots:                         # functions of yours whose outputs must not change unseen
+#   functions:
+#     tokens: {{function: "package.module:tokenize", input: title}}
 gates:
   metrics:
     {metric}: {{{limits}}}     # how much worse than the champion is tolerated
@@ -131,6 +134,12 @@ jobs:
       - run: holdfast data check
       - if: github.event_name == 'push' && github.ref == 'refs/heads/main'
         run: holdfast run
+      # A pull request brings no new model, but it may change what the champion sees: its packages, its feature code.
+      # Both need a store and a registry that this job can read. Type `holdfast bisect` where one of them says no.
+      # - if: github.event_name == 'pull_request'
+      #   run: holdfast snapshot check --markdown "$GITHUB_STEP_SUMMARY"
+      # - if: github.event_name == 'pull_request'
+      #   run: holdfast gate --environment --markdown "$GITHUB_STEP_SUMMARY"
       - if: always()
         run: holdfast report --markdown "$GITHUB_STEP_SUMMARY" || true
 """

@@ -68,3 +68,27 @@ def test_pandas_3_takes_the_hour_away_silently(champion: Project) -> None:
     assert after["weekdays"] == 1
     assert after["hours"] == pytest.approx(3, abs=1)
     assert float(str(after["auc"])) < float(str(before["auc"])) - 2 * MARGIN
+
+
+def test_holdfast_stops_the_pull_request_that_brings_pandas_3(champion: Project) -> None:
+    """Each by itself: the snapshot differs, the champion costs; and the bump lock stands there for bisection."""
+    champion.environment("bump", "requirements-bump.lock")
+    snapshot = champion.run(HOLDFAST, "snapshot", "check", "--python", "bump", "--json")
+    assert snapshot.returncode == 1
+    checks = {check["name"]: check for check in json.loads(snapshot.stdout)["checks"]}
+    assert checks["snapshot.scheduled_hour"]["reason_code"] == "snapshot_differs"
+    assert checks["snapshot.scheduled_hour"]["details"]["affected"]["inputs"] > 6_000
+    gate = champion.run(HOLDFAST, "gate", "--environment", "--python", "bump", "--json")
+    assert gate.returncode == 1
+    regression = next(c for c in json.loads(gate.stdout)["checks"] if c["name"] == "roc_auc.regression")
+    assert regression["high"] < -2 * MARGIN
+
+
+@pytest.mark.slow
+def test_bisection_names_pandas(champion: Project) -> None:
+    done = champion.run(HOLDFAST, "bisect", "--bad", "requirements-bump.lock", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [culprit["package"] for culprit in found["culprits"]] == ["pandas"]
+    assert found["environments"] <= 8
+    assert "pandas==2.3.3" in found["pins"]

@@ -54,7 +54,7 @@ def test_features_of_a_table() -> None:
     rates = {"carrier": {"UA": 0.1, "": 0.3}, "origin": {"EWR": 0.2, "": 0.3}, "dest": {"": 0.3}}
     found = features(flights(carrier=["UA", None], distance=[100.0, None]).set_axis([5, 6]), rates)
     assert list(found) == NAMES
-    assert found.loc[5].tolist() == [5, 1, 1, 100.0, 0.1, 0.2, 0.3]
+    assert found.loc[5].tolist() == [5, 1, 100.0, 0.1, 0.2, 0.3]
     assert found["carrier_rate"].tolist() == [0.1, 0.3]
     assert found["distance"].isna().tolist() == [False, True]
 

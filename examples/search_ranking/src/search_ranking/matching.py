@@ -77,6 +77,12 @@ def letters_in_common(queries: list[str], titles: list[str]) -> dict[str, list[f
     }
 
 
+def letters(query: str | None, title: str | None) -> dict[str, float]:
+    """Agreement by letters of one pair, by the features' names."""
+    found = letters_in_common([query or ""], [title or ""])
+    return {name: float(values[0]) for name, values in found.items()}
+
+
 @lru_cache(maxsize=100_000)
 def _plain(value: str) -> str:
     """Lower case without punctuation. Said explicitly: rapidfuzz 3 changed what its functions do by themselves."""
