@@ -164,6 +164,11 @@ def main() -> None:
     console.print(f"[bold]Holdfast demo[/bold] in {demo.folder}")
     (embedded if given.data is None else chorus)(demo)
     ending(demo)
+    from incident import short  # which is told in full by `make demo-incident`
+
+    console.print(Rule("[bold]And the incident that Holdfast was made for[/bold]", align="left", style="dim"))
+    short(given.root.resolve())
+    console.print(f"[bold green]All in {time.monotonic() - demo.started:.0f} s.[/bold green]")
 
 
 if __name__ == "__main__":

@@ -121,6 +121,15 @@ def settled(demo: Demo) -> None:
     demo.type("gate", "--environment")
 
 
+def short(root: Path) -> None:
+    """The incident's first half, as `make demo` ends: the endpoint answers, and two things stop the pull request."""
+    demo = prepare(root, None)
+    champion(demo)
+    pull_request(demo)
+    stopped(demo, demo.folder / "comment.md")
+    console.print("[dim]Which package, what it costs, and the pin that helps: make demo-incident[/dim]")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="A dependency changes what the model sees.")
     parser.add_argument("--data", type=Path, help="The folder of the real catalogue (default: a generated one).")
