@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-NAMES = ("imports", "nothing_to_do", "gate_statistics", "data_check")
+NAMES = ("imports", "nothing_to_do", "gate_statistics", "data_check", "champion_elsewhere", "bisection")
 
 
 def main(names: list[str]) -> None:
