@@ -67,7 +67,10 @@ def smoke_test(demo: Demo) -> None:
         words, cwd=demo.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
         try:
-            port = int(server.stdout.readline())
+            said = server.stdout.readline()
+            if not said:
+                sys.exit("the endpoint did not start: run scripts/serve.py by hand to see why")
+            port = int(said)
             asked = {"query": "usb cable", "titles": ["USB Cable — white", "Cable for USB, 2 m", "Wooden spoon"]}
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", json.dumps(asked).encode())
             with urllib.request.urlopen(request, timeout=60) as answer:

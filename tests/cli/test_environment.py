@@ -278,3 +278,26 @@ def test_the_json_of_env_show_is_a_fingerprint_that_diff_reads(project: Path) ->
     (project / "there.json").write_text(json.dumps(document(project, "env", "show", "--python", "env2")))
     changes = document(project, "env", "diff", "champion", "there.json")["changes"]
     assert [change["package"] for change in changes] == ["shoplib"]
+
+
+def test_a_snapshot_that_differs_says_whether_code_or_environment_did_it(project: Path) -> None:
+    other = document(project, "snapshot", "check", "--python", "env2", status=1)
+    (factor,) = other["explanation"]
+    assert factor["factor"] == "environment"
+    assert "bisect --check snapshot" in factor["why"]
+    code = project / "features.py"
+    code.write_text(code.read_text().replace("return shoplib.scale(x)", "return shoplib.scale(x) + 1"))
+    file = project / "holdfast.yaml"
+    file.write_text(
+        file.read_text().replace("inputs: [train.py, model.py]", "inputs: [train.py, model.py, features.py]")
+    )
+    changed = document(project, "snapshot", "check", status=1)
+    assert [factor["factor"] for factor in changed["explanation"]] == ["code"]
+    both = document(project, "snapshot", "check", "--python", "env2", status=1)
+    assert {factor["factor"] for factor in both["explanation"]} == {"code", "environment"}
+    assert all(factor["alone"] is None and factor["why"] for factor in both["explanation"])  # nothing was committed
+
+
+def test_the_environment_gate_explains_itself(project: Path) -> None:
+    (factor,) = document(project, "gate", "--environment", "--python", "env2", status=1)["explanation"]
+    assert (factor["factor"], factor["change"]) == ("environment", "shoplib 1.0 → 2.0")

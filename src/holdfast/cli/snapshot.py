@@ -84,11 +84,17 @@ def check(
 ) -> Report:
     """Compare what the functions give now with the champion's snapshot; shows which inputs changed, before and after."""
     from holdfast.pipeline.golden import check_snapshot
+    from holdfast.pipeline.golden_factors import explain_snapshot
     from holdfast.pipeline.workspace import Workspace
     from holdfast.reports import write_report
 
     workspace = Workspace.open(config_path, python=python)
+
+    def say(line: str) -> None:
+        out.say(f"  {line}", style="dim")
+
     with out.working("running the declared functions, twice each"):
-        report = check_snapshot(workspace, against=against, say=lambda line: out.say(f"  {line}", style="dim"))
+        report = check_snapshot(workspace, against=against, say=say)
+        report = explain_snapshot(report, workspace, say=say)
     write_report(report, html=html, markdown=markdown, junit=junit)
     return report

@@ -22,7 +22,7 @@ from holdfast.pipeline.questions import declared_metrics, holdout_rows
 from holdfast.pipeline.tracing import shown_rows, with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
-from holdfast.verdict import CheckResult, Report, utc_text
+from holdfast.verdict import CheckResult, Report, Verdict, utc_text
 
 EXAMPLES = 8
 _SHOWN_CHANGES = 6
@@ -52,7 +52,24 @@ def gate_environment(workspace: Workspace, *, say: Callable[[str], None] = lambd
     )
     checks = with_carriers(checks, workspace, holdout, rows, metrics, recorded, rescored)
     checks = [_with_examples(check, workspace, holdout, recorded, rescored) for check in checks]
-    return _report(workspace, champion, holdout, recorded, checks)
+    return _explained(_report(workspace, champion, holdout, recorded, checks), workspace, champion)
+
+
+def _explained(report: Report, workspace: Workspace, champion: ReleaseVersion) -> Report:
+    """A failed report says that the environment is all that is not the champion's own: the model carries its code."""
+    own = champion.lineage.get("environment")
+    if report.verdict is Verdict.PASS or own in (None, workspace.fingerprint.digest):
+        return report
+    changes = compare_environments(workspace, version_environment(workspace, champion), workspace.fingerprint)
+    why = "model and data are the champion's own, so it brings the failure; `holdfast bisect` names the package"
+    factor = {
+        "factor": "environment",
+        "change": ", ".join(map(str, changes)),
+        "alone": None,
+        "estimate": None,
+        "why": why,
+    }
+    return replace(report, explanation=(factor,))
 
 
 def score_here(workspace: Workspace, champion: ReleaseVersion, holdout: Holdout) -> Contender:

@@ -41,6 +41,12 @@ def stored_environment(workspace: Workspace, digest: str) -> Fingerprint:
     return Fingerprint.from_json(json.loads(data))
 
 
+def known_environment(workspace: Workspace, digest: str) -> Fingerprint:
+    """The running environment if that is what `digest` names, else the recorded one."""
+    running = workspace.fingerprint
+    return running if running.digest == digest else stored_environment(workspace, digest)
+
+
 def environment_of(workspace: Workspace, text: str) -> Fingerprint | Locked:
     """What `text` names; UserError where it names nothing."""
     if text in ("running", "."):

@@ -83,9 +83,7 @@ def explained(
     factors = changed(workspace, before, after)
     trial = _Trial(workspace, holdout, rows, metrics, champion, before, after, failed)
     factors = _alone(trial, factors, say)
-    told = [factor.sentence for factor in factors] or ["nothing that Holdfast records changed since the champion."]
-    notices = tuple(f"Since the champion: {sentence}" for sentence in told)
-    return replace(report, explanation=tuple(f.to_json() for f in factors), notices=(*report.notices, *notices))
+    return with_factors(report, factors)
 
 
 def changed(workspace: Workspace, before: Lineage, after: Lineage) -> list[Factor]:
@@ -94,11 +92,12 @@ def changed(workspace: Workspace, before: Lineage, after: Lineage) -> list[Facto
     for name in FACTORS:
         old, new = before.get(name), after.get(name)
         if old != new:
-            found.append(Factor(name=name, change=_words(workspace, name, before, after)))
+            found.append(Factor(name=name, change=words_of(workspace, name, before, after)))
     return found
 
 
-def _words(workspace: Workspace, name: str, before: Lineage, after: Lineage) -> str:
+def words_of(workspace: Workspace, name: str, before: Lineage, after: Lineage) -> str:
+    """One difference in few words."""
     old, new = before.get(name), after.get(name)
     if name == "parameters":
         keys = sorted((old or {}).keys() | (new or {}).keys())
@@ -162,8 +161,9 @@ class _Trial:
         if "data" in old:
             raise UserError("the champion's table is not kept, so the data stays the candidate's")
         with ExitStack() as stack:
-            root = self._code(stack) if "code" in old else self.workspace.root
-            python = self._environment(stack) if "environment" in old else self.workspace.python
+            root = code_of(self.workspace, self.before, stack) if "code" in old else self.workspace.root
+            own = str(self.before.get("environment"))
+            python = environment_made(self.workspace, own, stack) if "environment" in old else self.workspace.python
             checks = self._judged(self._config(old, python), root, python)
         verdict = worst(check.verdict for check in checks)
         return replace(factor, alone=verdict, estimate=checks[0].estimate)
@@ -178,26 +178,6 @@ class _Trial:
         if "seed" in old:
             update["seed"] = int(self.before.get("seed") or 0)
         return config.model_copy(update=update)
-
-    def _code(self, stack: ExitStack) -> Path:
-        """The project as it was at the champion's commit, in a folder of its own."""
-        commit = str(self.before.get("commit") or "")
-        if not commit or commit.endswith("-dirty"):
-            raise UserError("the champion's code was not committed, so it cannot be put back")
-        folder = Path(tempfile.mkdtemp(prefix="holdfast-code-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        top = _git(self.workspace.root, "rev-parse", "--show-toplevel")
-        archive = subprocess.run(["git", "archive", commit], cwd=top, capture_output=True, check=True)
-        subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-        return folder / self.workspace.root.resolve().relative_to(Path(top).resolve())
-
-    def _environment(self, stack: ExitStack) -> Path:
-        """The champion's environment, made anew from its record."""
-        folder = Path(tempfile.mkdtemp(prefix="environment-", dir=self.workspace.cache))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        own = stored_environment(self.workspace, str(self.before["environment"]))
-        made = build_environment(pins_of(own), folder / "venv", python=self.workspace.python, cwd=self.workspace.root)
-        return made.python
 
     def _judged(self, config: TrainConfig, root: Path, python: Path) -> list[CheckResult]:
         workspace = Workspace(self.workspace.project, clock=self.workspace.clock, python=python)
@@ -220,6 +200,34 @@ class _Trial:
         checks = quality_checks(self.rows, trial, self.champion, None, workspace.config.gates, self.metrics, seed=seed)
         wanted = {check.name for check in self.failed}
         return [check for check in checks if check.name in wanted]
+
+
+def code_of(workspace: Workspace, lineage: Lineage, stack: ExitStack) -> Path:
+    """The project as it was at a version's commit, in a folder of its own until `stack` ends."""
+    commit = str(lineage.get("commit") or "")
+    if not commit or commit.endswith("-dirty"):
+        raise UserError("the champion's code was not committed, so it cannot be put back")
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-code-"))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    top = _git(workspace.root, "rev-parse", "--show-toplevel")
+    archive = subprocess.run(["git", "archive", commit], cwd=top, capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder / workspace.root.resolve().relative_to(Path(top).resolve())
+
+
+def environment_made(workspace: Workspace, digest: str, stack: ExitStack) -> Path:
+    """The interpreter of a recorded environment, made anew until `stack` ends."""
+    folder = Path(tempfile.mkdtemp(prefix="environment-", dir=workspace.cache))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    pins = pins_of(stored_environment(workspace, digest))
+    return build_environment(pins, folder / "venv", python=workspace.python, cwd=workspace.root).python
+
+
+def with_factors(report: Report, factors: list[Factor]) -> Report:
+    """A report that says what changed and what each change alone brings."""
+    told = [factor.sentence for factor in factors] or ["nothing that Holdfast records changed since the champion."]
+    notices = tuple(f"Since the champion: {sentence}" for sentence in told)
+    return replace(report, explanation=tuple(f.to_json() for f in factors), notices=(*report.notices, *notices))
 
 
 def _git(root: Path, *words: str) -> str:

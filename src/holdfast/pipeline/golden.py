@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast._version import __version__
 from holdfast.errors import Refused, UserError
+from holdfast.pipeline.environments import keep_environment
 from holdfast.pipeline.workspace import Workspace
 from holdfast.snapshots import Place, Snapshot, accept, baseline, check, load_snapshot, record, save_snapshot
 from holdfast.verdict import Report, Verdict, utc_text
@@ -25,7 +26,8 @@ class Recorded:
 
 
 def make_snapshot(workspace: Workspace) -> tuple[str, Snapshot]:
-    """Run the declared functions here and now, and keep what they give; its digest."""
+    """Run the declared functions here and now, and keep what they give and where; its digest."""
+    keep_environment(workspace)
     found = record(
         workspace.config.snapshots,
         workspace.config.data,

@@ -59,6 +59,7 @@ def render_html(report: Report, *, story: Iterable[str] = ()) -> str:
         groups=grouped(report.checks),
         marks=MARKS,
         picture_of=picture_of,
+        pictures=any(picture_of(check) is not None for check in report.checks),
         numbers=numbers,
         examples=examples,
         facts=facts(report),
