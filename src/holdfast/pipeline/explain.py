@@ -24,7 +24,7 @@ from holdfast.errors import HoldfastError, UserError
 from holdfast.gates.evidence import Contender, Rows, seed_from
 from holdfast.gates.quality import quality_checks
 from holdfast.models import parse_reference
-from holdfast.pipeline.environments import pins_of, stored_environment
+from holdfast.pipeline.environments import known_environment, pins_of, stored_environment
 from holdfast.pipeline.predictions import predict_holdout
 from holdfast.pipeline.workspace import Workspace
 from holdfast.stats import Metric
@@ -105,7 +105,7 @@ def words_of(workspace: Workspace, name: str, before: Lineage, after: Lineage) -
         return ", ".join(f"{key}: {_value(x)} → {_value(y)}" for key, x, y in pairs if x != y)
     if name == "environment" and old and new:
         changes = by_relevance(
-            moved(stored_environment(workspace, old), stored_environment(workspace, new)),
+            moved(known_environment(workspace, old), known_environment(workspace, new)),
             imported_packages(workspace.root),
         )
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
