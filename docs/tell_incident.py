@@ -131,6 +131,14 @@ def normal(printed: str, root: Path) -> str:
     return text
 
 
+def comparable(page: str) -> str:
+    """The page without its intervals and their pictures: resampling is seeded by the hash of the model, which is made
+    with the Python and the paths of the machine.
+    """
+    page = re.sub(r"\[[−+0-9., ]+\]", "[…]", page)
+    return re.sub(r"[ │├─●┤]{8,}", " … ", page)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
