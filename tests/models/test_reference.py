@@ -79,6 +79,17 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     assert model_digest(first) != model_digest(second)
 
 
+def test_where_a_model_was_logged_from_does_not_count(tmp_path: Path) -> None:
+    flavors = "flavors: {python_function: {model_code_path: %s/src/model_code.py, artifacts: {a: {uri: %s, path: artifacts/a}}}}\n"
+    digests = set()
+    for place in ("/home/one", "/home/two"):
+        folder = tmp_path / place.rpartition("/")[2]
+        folder.mkdir()
+        (folder / "MLmodel").write_text(flavors % (place, place))
+        digests.add(model_digest(folder))
+    assert len(digests) == 1
+
+
 def test_a_model_holds_its_own_files(tmp_path: Path) -> None:
     folder = save(tmp_path / "linked", FIRST)
     (folder / "data").symlink_to("/etc/hostname")

@@ -51,10 +51,15 @@ def read_lock(path: str | Path, *, markers: Markers | None = None) -> Locked:
     file = Path(path)
     text = _text(file)
     given: dict[str, str] = {**_here(), "extra": "", **(markers or {})}
-    if file.name.endswith("uv.lock") or re.search(r"(?m)^\[\[package\]\]", text):
+    if file.name.endswith(("uv.lock", "poetry.lock")) or re.search(r"(?m)^\[\[package\]\]", text):
         document = _toml(file, text)
-        is_poetry = "lock-version" in document.get("metadata", {})
-        locked = _poetry(file, document, given) if is_poetry else _uv(file, document, given)
+        try:
+            is_poetry = "lock-version" in document.get("metadata", {})
+            locked = _poetry(file, document, given) if is_poetry else _uv(file, document, given)
+        except (AttributeError, KeyError, TypeError):
+            raise UserError(
+                f"{file} is no lock file: a table of it is not of the expected form.", hint="Make the lock again."
+            ) from None
     else:
         locked = _requirements(file, text, given)
     if not locked.packages:
@@ -81,7 +86,7 @@ def locked_file(root: Path) -> Path | None:
 
 def masked(url: str) -> str:
     """A URL without the password or token that it may hold."""
-    return re.sub(r"(\w+://)[^@/\s]+@", r"\1***@", url)
+    return re.sub(r"(\w+://)[^/\s]+@", r"\1***@", url)
 
 
 def _text(file: Path) -> str:
@@ -209,10 +214,12 @@ def _poetry(file: Path, document: Mapping[str, Any], given: Markers) -> Locked:
             f"{file} has lock-version {version}; this Holdfast reads poetry.lock up to {_POETRY_VERSION}.x."
         )
     packages = _tables(file, document)
+    files = document["metadata"].get("files", {})  # before lock-version 2 they stood here, by package
     found: dict[str, Pin] = {}
     for package in packages:
         if _poetry_wanted(package, given, file):
-            _add(found, canonicalize_name(str(package["name"])), _poetry_pin(package), file)
+            pin = _poetry_pin({"files": files.get(package["name"], []), **package})
+            _add(found, canonicalize_name(str(package["name"])), pin, file)
     python = document["metadata"].get("python-versions")
     return Locked(str(file), found, python, _left_out(len(packages) - len(found)))
 
@@ -262,30 +269,32 @@ def _left_out(count: int) -> tuple[str, ...]:
 
 _PINNED = re.compile(r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*={2,3}\s*([^\s;,*]+)\s*(?:;(.*))?$")
 _DIRECT = re.compile(r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*@\s*([^\s;]+)\s*(?:;(.*))?$")
-_VALUE = re.compile(r"^(?:-r|--requirement|-i|--index-url|--extra-index-url)(?:\s+|=)(.+)$")
+_OPTION = re.compile(r"(-[rie])\s*=?\s*(.+)|(--requirement|--index-url|--extra-index-url|--editable)(?:\s+|=)(.+)")
 
 
 def _requirements(file: Path, text: str, given: Markers) -> Locked:
     found: dict[str, Pin] = {}
-    skipped = _read_requirements(file, text, given, found, [file.resolve()])
+    skipped = _read_requirements(file, text, given, found, [file.resolve()], "index")
     return Locked(str(file), found, None, _left_out(skipped))
 
 
-def _read_requirements(file: Path, text: str, given: Markers, found: dict[str, Pin], open_files: list[Path]) -> int:
+def _read_requirements(
+    file: Path, text: str, given: Markers, found: dict[str, Pin], open_files: list[Path], index: str
+) -> int:
     """Add the pins of a file and of those it includes; how many were left out."""
-    skipped, index = 0, "index"
+    skipped = 0
     for number, line in _logical_lines(text):
         if line.startswith("-"):
-            value = _VALUE.match(line)
-            if line.startswith(("-r", "--requirement")) and value:
-                skipped += _included(file, value[1].strip(), given, found, open_files)
-            elif line.startswith(("-i", "--index-url", "--extra-index-url")) and value:
-                index = _index(value[1].strip())
-            elif line.startswith(("-e", "--editable")) and line.split(maxsplit=1)[-1].strip() not in (".", "-e"):
-                place = line.split(maxsplit=1)[-1].strip()
-                _add(found, canonicalize_name(Path(place).name), Pin("0", (), f"path:{place}"), file)
+            option = _OPTION.fullmatch(line)
+            name, value = (option[1] or option[3], (option[2] or option[4]).strip()) if option else ("", "")
+            if name in ("-r", "--requirement"):
+                skipped += _included(file, value, given, found, open_files, index)
+            elif name in ("-i", "--index-url", "--extra-index-url"):
+                index = _index(value)
+            elif name in ("-e", "--editable") and not _is_here(value):
+                _add(found, *_editable(value, file, number), file)
             continue
-        if line in (".", "./") or line.startswith((".[", "./[")):
+        if _is_here(line):
             continue
         name, pin, marker = _requirement(line, index, file, number)
         if _holds(marker, given, file):
@@ -293,6 +302,20 @@ def _read_requirements(file: Path, text: str, given: Markers, found: dict[str, P
         else:
             skipped += 1
     return skipped
+
+
+def _is_here(place: str) -> bool:
+    return place in (".", "./") or place.startswith((".[", "./["))
+
+
+def _editable(place: str, file: Path, number: int) -> tuple[str, Pin]:
+    if "://" in place and not place.startswith("file:"):
+        url, _, fragment = place.partition("#")
+        egg = re.search(r"(?:^|&)egg=([\w.-]+)", fragment)
+        name, pin, _ = _requirement(f"{egg[1] if egg else ''} @ {url}", "index", file, number)
+        return name, pin
+    place = re.sub(r"\[[^\]]*\]$", "", place)
+    return canonicalize_name(Path(place).name), Pin("0", (), f"path:{place}")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -319,22 +342,19 @@ def _requirement(line: str, index: str, file: Path, number: int) -> tuple[str, P
         return canonicalize_name(match[1]), Pin(match[2], hashes, index), match[3]
     if match := _DIRECT.fullmatch(bare):
         url = masked(match[2])
-        is_git = url.startswith("git+")
-        version = re.search(r"-(\d[\w.!+]*?)(?:-|\.tar|\.zip)", url.rpartition("/")[2])
-        source = f"git:{url[4:]}" if is_git else f"url:{url}"
-        return (
-            canonicalize_name(match[1]),
-            Pin(version[1] if version else url.rpartition("@")[2], hashes, source),
-            match[3],
-        )
+        if not url.startswith("git+"):
+            version = re.search(r"-(\d[\w.!+]*?)(?:-|\.tar|\.zip)", url.rpartition("/")[2])
+            return canonicalize_name(match[1]), Pin(version[1] if version else "0", hashes, f"url:{url}"), match[3]
+        if reference := re.search(r"://[^/]*/[^@#]*@([^#]+)", url):  # without one it is whatever is there that day
+            return canonicalize_name(match[1]), Pin(reference[1], hashes, f"git:{url[4:]}"), match[3]
     raise UserError(
         f"{file}, line {number}: expected an exact pin such as name==1.2.3, found {masked(line)[:80]!r}.",
         hint=_MAKE_ONE,
     )
 
 
-def _included(file: Path, name: str, given: Markers, found: dict[str, Pin], open_files: list[Path]) -> int:
+def _included(file: Path, name: str, given: Markers, found: dict[str, Pin], open_files: list[Path], index: str) -> int:
     other = (file.parent / name).resolve()
     if other in open_files:
         raise UserError(f"{file} includes itself through {name}.", hint="Remove the `-r` line.")
-    return _read_requirements(other, _text(other), given, found, [*open_files, other])
+    return _read_requirements(other, _text(other), given, found, [*open_files, other], index)

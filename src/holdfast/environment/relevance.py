@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -104,11 +105,12 @@ def step_of(old: str | None, new: str | None) -> str:
     """`major`, `minor`, `patch`, `added`, `removed`, or `content` where the version is the same."""
     if old is None or new is None:
         return "added" if old is None else "removed"
-    one, two = (re.findall(r"\d+", version.partition(" ")[0])[:3] for version in (old, new))
+    before, after = old.partition(" ")[0], new.partition(" ")[0]
+    one, two = (re.findall(r"\d+", version)[:3] for version in (before, after))
     for name, a, b in zip(("major", "minor", "patch"), one, two, strict=False):
         if a != b:
             return name
-    return "content" if one == two else "patch"
+    return "content" if before == after else "patch"
 
 
 def imported_packages(root: Path) -> set[str]:
@@ -116,7 +118,9 @@ def imported_packages(root: Path) -> set[str]:
     found: set[str] = set()
     for path in islice(_python_files(root), _FILES):
         try:
-            tree = ast.parse(path.read_text("utf-8"))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the user's code, such as "\\d"
+                tree = ast.parse(path.read_bytes())  # bytes: a byte order mark or a coding line is understood
         except (OSError, SyntaxError, ValueError):
             continue
         for node in ast.walk(tree):

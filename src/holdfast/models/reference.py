@@ -130,7 +130,9 @@ def model_digest(folder: str | Path) -> str:
 
 
 def _without_places(mlmodel: dict[str, Any]) -> dict[str, Any]:
-    """`mlmodel` without the temporary folders that its artifacts were logged from: their content is hashed as files."""
+    """`mlmodel` without the folders of the machine that its artifacts and its code were logged from: their content is
+    hashed as files.
+    """
     flavors = dict(mlmodel.get("flavors") or {})
     function = dict(flavors.get("python_function") or {})
     if isinstance(function.get("artifacts"), dict):
@@ -140,6 +142,9 @@ def _without_places(mlmodel: dict[str, Any]) -> dict[str, Any]:
             else artifact
             for name, artifact in function["artifacts"].items()
         }
+    if isinstance(function.get("model_code_path"), str):
+        function["model_code_path"] = Path(function["model_code_path"]).name
+    if function:
         flavors["python_function"] = function
     return {**mlmodel, "flavors": flavors} if "flavors" in mlmodel else mlmodel
 
