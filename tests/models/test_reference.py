@@ -80,7 +80,8 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
 
 
 def test_where_a_model_was_logged_from_does_not_count(tmp_path: Path) -> None:
-    flavors = "flavors: {python_function: {model_code_path: %s/src/model_code.py, artifacts: {a: {uri: %s, path: artifacts/a}}}}\n"
+    function = "{model_code_path: %s/src/model_code.py, artifacts: {a: {uri: %s, path: artifacts/a}}}"
+    flavors = f"flavors: {{python_function: {function}}}\n"
     digests = set()
     for place in ("/home/one", "/home/two"):
         folder = tmp_path / place.rpartition("/")[2]
