@@ -100,3 +100,9 @@ def test_no_network_is_no_fault_of_the_combination(tmp_path: Path, monkeypatch: 
     with pytest.raises(OutsideError, match="cannot be fetched") as caught:
         build(tmp_path, b="1.0")
     assert not isinstance(caught.value, Unbuildable)
+
+
+def test_a_private_index_that_uv_does_not_know_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unbuildable) as caught:
+        build(tmp_path, secret=Pin("1.0", (), "index:https://***@private.example.org/simple"))
+    assert "secret comes from the index https://***@private.example.org/simple" in str(caught.value.hint)

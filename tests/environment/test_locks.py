@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.environment.build import find_uv
-from holdfast.environment.locks import Pin, locked_file, read_lock
+from holdfast.environment.locks import Pin, locked_file, masked, read_lock
 from holdfast.errors import UserError
 
 HASH = "sha256:" + "ab" * 32
@@ -49,6 +49,25 @@ def write(folder: Path, name: str, text: str | bytes) -> Path:
         ("-e .\nsix==1\n", {"six": Pin("1")}),
         ("-e ./libs/mine\nsix==1\n", {"mine": Pin("0", (), "path:./libs/mine"), "six": Pin("1")}),
         ("--no-binary :all:\n-c other.txt\nsix==1", {"six": Pin("1")}),
+        ("six==1 \\\n  # why\nother==2  # because\n", {"six": Pin("1"), "other": Pin("2")}),
+        (f"six==1 ; python_version > '3' --hash={HASH}\n", {"six": Pin("1", (HASH,))}),
+        ("six==1 ; extra == 'fast'\nother==2\n", {"other": Pin("2")}),
+        ("six==1\n--extra-index-url=https://example.org/simple\n", {"six": Pin("1")}),
+        (
+            "x[fast] @ git+https://me:secret@example.org/x.git@v1#egg=x ; python_version > '3'\n",
+            {"x": Pin("v1", (), "git:https://***@example.org/x.git@v1#egg=x")},
+        ),
+        ("x @ git+ssh://git@example.org/x.git@a/b\n", {"x": Pin("a/b", (), "git:ssh://***@example.org/x.git@a/b")}),
+        ("x @ file:///libs/x-1.0.tar.gz\n", {"x": Pin("1.0", (), "url:file:///libs/x-1.0.tar.gz")}),
+        (
+            "x @ https://me:secret@example.org/x.zip\n",
+            {"x": Pin("0", (), "url:https://***@example.org/x.zip")},
+        ),
+        (
+            "-e git+https://me:secret@example.org/x.git@abc#egg=X_y\n",
+            {"x-y": Pin("abc", (), "git:https://***@example.org/x.git@abc")},
+        ),
+        ("--editable=./libs/mine[fast]\n-e .[dev]\n.\n", {"mine": Pin("0", (), "path:./libs/mine")}),
     ],
 )
 def test_requirements(tmp_path: Path, text: str, expected: dict[str, Pin]) -> None:
@@ -57,7 +76,52 @@ def test_requirements(tmp_path: Path, text: str, expected: dict[str, Pin]) -> No
 
 def test_requirements_include_others(tmp_path: Path) -> None:
     write(tmp_path, "base.txt", "six==1.0\n")
-    assert set(read_lock(write(tmp_path, "all.txt", "-r base.txt\nother==2\n")).packages) == {"six", "other"}
+    for option in ("-r base.txt", "-rbase.txt", "--requirement=base.txt"):
+        assert set(read_lock(write(tmp_path, "all.txt", f"{option}\nother==2\n")).packages) == {"six", "other"}
+
+
+def test_an_index_holds_in_included_files(tmp_path: Path) -> None:
+    write(tmp_path, "base.txt", "six==1.0\n")
+    path = write(tmp_path, "all.txt", "-i https://example.org/simple\n-r base.txt\n")
+    assert read_lock(path).packages["six"].source == "index:https://example.org/simple"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ok==1 \\\n  --hash=sha256:ab\n\n# why\nsix\n", 5),
+        ("ok==1\nsix \\\n  --hash=sha256:ab\n", 2),
+        ("./libs/six\n", 1),
+        ("six @ git+https://me:secret@example.org/six.git\n", 1),
+        ("-e git+https://me:secret@example.org/six.git#egg=six\n", 1),
+        ("git+https://me:secret@example.org/six.git@abc\n", 1),
+    ],
+)
+def test_what_is_not_exact_is_named_by_file_and_line(tmp_path: Path, text: str, line: int) -> None:
+    write(tmp_path, "base.txt", text)
+    with pytest.raises(UserError) as caught:
+        read_lock(write(tmp_path, "all.txt", "first==1\n-r base.txt\n"))
+    assert caught.value.message.startswith(f"{tmp_path / 'base.txt'}, line {line}: expected an exact pin")
+    assert "secret" not in caught.value.message
+
+
+def test_a_loop_through_another_file(tmp_path: Path) -> None:
+    write(tmp_path, "one.txt", "-r two.txt\n")
+    with pytest.raises(UserError, match=r"one\.txt includes itself through two\.txt"):
+        read_lock(write(tmp_path, "two.txt", "-r one.txt\n"))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://example.org/x@1", "https://example.org/x@1"),
+        ("https://token@example.org/x@1", "https://***@example.org/x@1"),
+        ("https://me:p@ss@example.org/x", "https://***@example.org/x"),
+        ("six==1", "six==1"),
+    ],
+)
+def test_passwords_are_masked(url: str, expected: str) -> None:
+    assert masked(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,6 +139,18 @@ def test_requirements_include_others(tmp_path: Path) -> None:
         ("uv.lock", "version = 2\n[[package]]\nname = 'six'\nversion = '1'\n", "reads uv.lock version 1"),
         ("uv.lock", "version = 1\n[[package]]\nname = \n", "is no TOML"),
         ("uv.lock", "version = 1\npackage = 3\n", "expected [[package]] tables"),
+        ("uv.lock", "version = '1'\n[[package]]\nname = 'six'\n", "not of the expected form"),
+        ("uv.lock", "version = 1\n[[package]]\nname = 'six'\nsource = 'x'\n", "not of the expected form"),
+        ("uv.lock", "version = 1\n[[package]]\nname = 'a'\nversion = '1'\n[[package]]\n", "with a name"),
+        ("uv.lock", "", "pins no package"),
+        ("poetry.lock", "[[package]\nname = 'six'\n", "is no TOML"),
+        ("poetry.lock", "package = []\n[metadata]\nlock-version = '2.0'\n", "pins no package"),
+        ("poetry.lock", "[[package]]\nname='six'\n[metadata]\nlock-version = '2.0'\n", "not of the expected form"),
+        (
+            "poetry.lock",
+            "[[package]]\nname='six'\nversion='1'\nmarkers = 'x ~ 3'\n[metadata]\nlock-version = '2.1'\n",
+            "a marker that cannot be read",
+        ),
         (
             "poetry.lock",
             "[[package]]\nname='six'\nversion='1'\n[metadata]\nlock-version = '3.0'\n",
@@ -164,6 +240,65 @@ def test_uv_lock(tmp_path: Path) -> None:
     assert "1 packages of the lock are for other platforms" in found.notices[0]
 
 
+FORKS = """
+version = 1
+[[package]]
+name = "shop"
+source = { editable = "." }
+dependencies = [{ name = "forked" }, { name = "member" }, { name = "direct" }]
+[package.optional-dependencies]
+extra = [{ name = "not-asked-for" }]
+[package.dev-dependencies]
+dev = [{ name = "for-tests" }]
+[[package]]
+name = "forked"
+version = "1.0"
+resolution-markers = ["sys_platform == 'win32'", "sys_platform == 'cygwin'"]
+[[package]]
+name = "forked"
+version = "2.0"
+resolution-markers = ["sys_platform == 'linux'"]
+dependencies = [{ name = "member" }]
+[[package]]
+name = "member"
+version = "0.1"
+source = { editable = "libs/member" }
+dependencies = [{ name = "forked" }]
+[[package]]
+name = "direct"
+version = "3"
+source = { url = "https://me:secret@example.org/direct-3.zip" }
+sdist = { hash = "sha256:33" }
+[[package]]
+name = "not-asked-for"
+version = "1"
+[[package]]
+name = "for-tests"
+version = "1"
+"""
+
+
+@pytest.mark.parametrize(("platform", "version"), [("linux", "2.0"), ("win32", "1.0"), ("cygwin", "1.0")])
+def test_forks_of_uv(tmp_path: Path, platform: str, version: str) -> None:
+    found = read_lock(write(tmp_path, "uv.lock", FORKS), markers={"sys_platform": platform})
+    assert dict(found.packages) == {
+        "forked": Pin(version),
+        "member": Pin("0.1", (), "path:libs/member"),
+        "direct": Pin("3", ("sha256:33",), "url:https://***@example.org/direct-3.zip"),
+    }
+    assert found.notices[0].startswith("2 packages")
+
+
+def test_a_lock_that_uv_made_of_the_newest(tmp_path: Path) -> None:
+    project = '[project]\nname = "shop"\nversion = "0"\nrequires-python = ">=3.11"\n'
+    write(tmp_path, "pyproject.toml", project + 'dependencies = ["six", "packaging"]\n')
+    subprocess.run([find_uv(), "lock", "-q"], cwd=tmp_path, check=True)
+    found = read_lock(tmp_path / "uv.lock")
+    assert set(found.packages) == {"six", "packaging"}
+    assert all(len(pin.hashes) == 2 and pin.version[0].isdigit() for pin in found.packages.values())
+    assert (found.python, found.notices) == (">=3.11", ())
+
+
 def test_a_lock_that_uv_made(tmp_path: Path) -> None:
     needs = ["six==1.16.0", "colorama==0.4.6 ; sys_platform == 'win32'"]
     project = f'[project]\nname = "shop"\nversion = "0"\nrequires-python = ">=3.11"\ndependencies = {needs}\n'
@@ -237,6 +372,68 @@ def test_poetry_lock(tmp_path: Path) -> None:
     }
 
 
+OLD_POETRY = """
+[[package]]
+name = "main-one"
+version = "1.0"
+category = "main"
+optional = false
+[[package]]
+name = "dev-one"
+version = "1.0"
+category = "dev"
+optional = false
+[package.source]
+[metadata]
+lock-version = "1.1"
+python-versions = "^3.11"
+[metadata.files]
+main-one = [{ file = "x", hash = "sha256:22" }, { file = "y", hash = "sha256:11" }]
+dev-one = []
+"""
+
+
+def test_an_old_poetry_lock(tmp_path: Path) -> None:
+    found = read_lock(write(tmp_path, "poetry.lock", OLD_POETRY))
+    assert dict(found.packages) == {"main-one": Pin("1.0", ("sha256:11", "sha256:22"))}
+    assert found.python == "^3.11"
+    assert found.notices[0].startswith("1 packages")
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('files = [{ hash = "sha256:11" }]', Pin("1", ("sha256:11",))),
+        ('groups = ["dev", "main"]', Pin("1")),
+        ('groups = ["dev"]', None),
+        ("optional = true", None),
+        ("markers = \"sys_platform == 'linux'\"", Pin("1")),
+        ("groups = ['main', 'dev']\nmarkers = { main = \"sys_platform == 'win32'\", dev = '' }", None),
+        ("groups = ['main', 'dev']\nmarkers = { dev = \"sys_platform == 'win32'\" }", Pin("1")),
+        ('source = { type = "directory", url = "libs/x" }', Pin("1", (), "path:libs/x")),
+        ('source = { type = "file", url = "x-1.zip" }', Pin("1", (), "path:x-1.zip")),
+        (
+            'source = { type = "url", url = "https://me:secret@example.org/x.zip" }',
+            Pin("1", (), "url:https://***@example.org/x.zip"),
+        ),
+        (
+            'source = { type = "git", url = "https://token@example.org/x.git", reference = "main" }',
+            Pin("1", (), "git:https://***@example.org/x.git@main"),
+        ),
+        (
+            'source = { type = "legacy", url = "https://me:secret@example.org/simple" }',
+            Pin("1", (), "index:https://***@example.org/simple"),
+        ),
+    ],
+)
+def test_a_package_of_poetry(tmp_path: Path, more: str, expected: Pin | None) -> None:
+    text = "[[package]]\nname = 'other'\nversion = '2'\n[[package]]\nname = 'x'\nversion = '1'\n"
+    path = write(tmp_path, "poetry.lock", f"{text}{more}\n[metadata]\nlock-version = '2.1'\n")
+    found = read_lock(path, markers={"sys_platform": "linux"})
+    assert found.packages.get("x") == expected
+    assert bool(found.notices) == (expected is None)
+
+
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,5})?", fullmatch=True)
 versions = st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}((a|b|rc)[0-9])?", fullmatch=True)
 hashes = st.lists(st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True), max_size=3, unique=True).map(sorted).map(tuple)
@@ -251,6 +448,32 @@ def test_what_is_written_is_read(
     ]
     path = write(tmp_path_factory.mktemp("locks"), "requirements.txt", "\n".join(lines))
     assert dict(read_lock(path).packages) == {name: Pin(version, found) for name, (version, found) in pins.items()}
+
+
+toml_values = st.recursive(
+    st.sampled_from(["1", "'x'", "true", "[]", "{}"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2).map(lambda values: f"[{', '.join(values)}]"),
+        st.tuples(st.sampled_from(["name", "hash", "git", "main", "marker", "type"]), inner).map(
+            lambda pair: f"{{ {pair[0]} = {pair[1]} }}"
+        ),
+    ),
+    max_leaves=4,
+)
+KEYS = ("version", "source", "dependencies", "wheels", "files", "groups", "markers", "optional", "resolution-markers")
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), toml_values), st.sampled_from(["", "'2.1'", "'1.1'", "3", "[]"]))
+def test_tables_of_any_form_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, str], poetry: str
+) -> None:
+    package = "[[package]]\nname = 'x'\n" + "".join(f"{key} = {value}\n" for key, value in table.items())
+    text = package * 2 + (f"[metadata]\nlock-version = {poetry}\n" if poetry else "")
+    path = write(tmp_path_factory.mktemp("tables"), "uv.lock", text)
+    try:
+        assert "x" in read_lock(path).packages
+    except UserError as error:
+        assert error.message.endswith(".")
 
 
 @given(st.text(max_size=200))

@@ -90,12 +90,21 @@ def build_environment(
         _uv(["venv", "-q", "--no-project", "--no-config", "--python", str(python), str(folder)], cwd)
         words = ["pip", "install", "-q", "--no-deps", "--python", str(inside), "-r", str(file)]
         _uv([*words, *(["--offline"] if offline else [])], cwd)
-    except OutsideError:
+    except OutsideError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        raise _named_indexes(error, pins) from None
     finally:
         file.unlink(missing_ok=True)
     return Environment(inside, {name: pin.version for name, pin in pins.items()})
+
+
+def _named_indexes(error: OutsideError, pins: Mapping[str, Pin]) -> OutsideError:
+    """The error with a word on packages of other indexes, which uv asks only if the user has configured them."""
+    other = {pin.source.removeprefix("index:"): name for name, pin in pins.items() if pin.source.startswith("index:")}
+    if isinstance(error, Unbuildable) and other:
+        where, name = next(iter(other.items()))
+        error.hint = f"{name} comes from the index {where}: tell uv of it (UV_INDEX=URL, or its configuration)."
+    return error
 
 
 def conflict(pins: Mapping[str, Pin], scratch: Path, *, python: str | Path, cwd: Path) -> str | None:

@@ -119,7 +119,7 @@ def imported_packages(root: Path) -> set[str]:
     for path in islice(_python_files(root), _FILES):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the user's code, such as "\\d"
+                warnings.simplefilter("ignore")  # of the user's code, such as "\d"
                 tree = ast.parse(path.read_bytes())  # bytes: a byte order mark or a coding line is understood
         except (OSError, SyntaxError, ValueError):
             continue
