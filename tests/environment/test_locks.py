@@ -237,7 +237,7 @@ def test_uv_lock(tmp_path: Path) -> None:
         "from-private": Pin("0.2", (), "index:https://***@private.example.org/simple"),
     }
     assert found.python == ">=3.11"
-    assert "1 packages of the lock are for other platforms" in found.notices[0]
+    assert "1 package of the lock is for another platform" in found.notices[0]
 
 
 FORKS = """

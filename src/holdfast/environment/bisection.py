@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import tempfile
@@ -11,48 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from holdfast.environment.build import Environment, Unbuildable, build_environment, conflict
 from holdfast.environment.locks import Pin
 from holdfast.environment.relevance import Moved
 from holdfast.environment.search import Answer, Changes, Found, Nothing, Search
+from holdfast.environment.trials import Trial, read_trials, write_trials
 from holdfast.errors import UserError
 from holdfast.verdict import CheckResult, Verdict
 
 Check = Callable[[Environment], CheckResult]
-SCHEMA = 1
 SAFE_LEAD = 5  # answers of one kind beyond the other, once a check changed its mind: lies of 20 % then win 1 in 1,000
 MOST_ANSWERS = 25  # of one environment, before it is called untestable
 _ENDS = {"bad": "the check passes in the bad environment", "good": "the check does not pass in the good environment"}
-
-
-@dataclass
-class Trial:
-    """What one combination said: how often the check passed and failed there, or why it could not be asked."""
-
-    passes: int = 0
-    fails: int = 0
-    reason: str | None = None
-    result: CheckResult | None = None
-    built: float = 0.0
-    asked: float = 0.0
-
-    def answer(self, lead: int) -> Answer | None:
-        """The answer, once it leads by so many; None before that."""
-        if self.reason is not None:
-            return Answer.UNTESTABLE
-        if abs(self.passes - self.fails) < lead:
-            return None
-        return Answer.PASS if self.passes > self.fails else Answer.FAIL
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "result": None if self.result is None else self.result.to_json()}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Trial:
-        result = document["result"]
-        return cls(**{**document, "result": None if result is None else CheckResult.from_json(result)})
 
 
 @dataclass(frozen=True)
@@ -121,7 +90,7 @@ class Laboratory:
     ) -> None:
         self.ends, self.check, self.folder, self.cwd, self.memory = ends, check, folder, cwd, memory
         self.lead, self.say, self.order, self.existing = lead, say, list(order), dict(existing or {})
-        self.trials: dict[Changes, Trial] = _read_memory(memory)
+        self.trials: dict[Changes, Trial] = read_trials(memory)
         self.conflicts: dict[Changes, str | None] = {}
         self.environments = 0
         self.flaky = False
@@ -147,7 +116,7 @@ class Laboratory:
         if combination in self.existing:
             self.say(f"  {self._told(combination)}: the environment that is there")
             self._ask_there(Environment(self.existing[combination], {}), trial)
-            _write_memory(self.memory, self.trials)
+            write_trials(self.memory, self.trials)
             return self._answered(trial)
         self.environments += 1
         self.say(f"  environment {self.environments}: {self._told(combination)}{self._left()}")
@@ -156,7 +125,7 @@ class Laboratory:
             self._build_and_ask(combination, trial, place / "venv")
         finally:
             shutil.rmtree(place, ignore_errors=True)
-            _write_memory(self.memory, self.trials)
+            write_trials(self.memory, self.trials)
         return self._answered(trial)
 
     def _answered(self, trial: Trial) -> Answer:
@@ -326,22 +295,3 @@ def _untestable(laboratory: Laboratory) -> Iterable[tuple[tuple[str, ...], str]]
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
-
-
-def _read_memory(path: Path) -> dict[Changes, Trial]:
-    """Earlier answers; none where the file is not there or cannot be read, which costs time only."""
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["schema"] != SCHEMA:
-            return {}
-        return {frozenset(item["changes"]): Trial.from_json(item["trial"]) for item in document["trials"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _write_memory(path: Path, trials: Mapping[Changes, Trial]) -> None:
-    kept = [{"changes": sorted(combination), "trial": trial.to_json()} for combination, trial in trials.items()]
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({"schema": SCHEMA, "trials": kept}), "utf-8")
-    temporary.replace(path)
