@@ -397,7 +397,7 @@ def test_an_old_poetry_lock(tmp_path: Path) -> None:
     found = read_lock(write(tmp_path, "poetry.lock", OLD_POETRY))
     assert dict(found.packages) == {"main-one": Pin("1.0", ("sha256:11", "sha256:22"))}
     assert found.python == "^3.11"
-    assert found.notices[0].startswith("1 packages")
+    assert found.notices[0].startswith("1 package of the lock")
 
 
 @pytest.mark.parametrize(
