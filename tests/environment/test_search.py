@@ -54,6 +54,15 @@ def test_forty_changes_and_one_guilty_need_at_most_eight_environments() -> None:
         assert world.asked <= 8
 
 
+def test_hundreds_of_changes() -> None:
+    names = names_of(600)
+    world = World(frozenset({"p431"}))
+    odds = random.Random(0)
+    weights = {name: odds.choice([20.0, 10.0, 3.0, 1.0]) for name in names}
+    assert Search(names, world.ask, world.resolves, weights=weights).run().guilty == {"p431"}
+    assert world.asked <= 13
+
+
 @pytest.mark.parametrize("first", ["p0", "p1"])
 def test_a_strong_suspicion_is_tried_early(first: str) -> None:
     world = World(frozenset({first}))
@@ -137,7 +146,7 @@ def test_nothing_changed() -> None:
         Search([], lambda _: Answer.PASS, lambda _: True).run()
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 40, 64, 150])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 40, 64, 150, 1000])
 def test_the_plan_keeps_its_budget(size: int) -> None:
     needed = worst(size, False, False, 0)
     expected, cut = plan((1.0,) * size, False, False, 0, needed)

@@ -60,7 +60,8 @@ def worst(size: int, sure: bool, passed: bool, fails: int) -> int:
         return 1 + worst(size, sure, True, 0)
     if size == 1:
         return 0 if sure else 1
-    return 1 + min(max(_after(size, cut, passed, fails)) for cut in range(1, size))
+    cuts = range(max(1, size // 3), min(size - 1, 2 * size // 3 + 1) + 1)  # the best one is about the middle
+    return 1 + min(max(_after(size, cut, passed, fails)) for cut in cuts)
 
 
 def _after(size: int, cut: int, passed: bool, fails: int) -> tuple[int, int]:
