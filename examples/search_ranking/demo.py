@@ -42,7 +42,7 @@ class Demo:
 
     def type(self, *words: str, expect: Sequence[int] = (0,)) -> int:
         """Run `holdfast WORDS` as a user would; stop the demo where it ends otherwise than expected."""
-        console.print(f"[bold cyan]$ holdfast {' '.join(words)}[/bold cyan]")
+        console.print(f"[bold cyan]$ holdfast {' '.join(words)}[/bold cyan]", soft_wrap=True)
         status = subprocess.run([PROGRAM, *words, "--config", self.config], cwd=self.folder, check=False).returncode
         if status not in expect:
             console.print(f"[red]exit status {status}, expected {' or '.join(map(str, expect))}: the demo stops.[/red]")
