@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from holdfast.cli.output import Output, command, config_option
-from holdfast.cli.snapshot import python_option
+from holdfast.cli.output import Output, command, config_option, python_option
 
 
 @click.command("bisect")

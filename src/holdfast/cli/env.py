@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.output import Output, command, config_option
-from holdfast.cli.snapshot import python_option
+from holdfast.cli.output import Output, command, config_option, python_option
 
 if TYPE_CHECKING:
     from holdfast.verdict import Report

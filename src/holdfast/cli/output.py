@@ -136,3 +136,7 @@ config_option = click.option(
     show_default=True,
     help="The project file.",
 )
+
+python_option = click.option(
+    "--python", help="The interpreter, or the .venv, to judge instead of the project's own (a pull request's)."
+)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.output import Output, command, config_option
-from holdfast.cli.snapshot import python_option
+from holdfast.cli.output import Output, command, config_option, python_option
 from holdfast.errors import UserError
 from holdfast.verdict import Verdict, worst
 

@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.output import Output, command, config_option
+from holdfast.cli.output import Output, command, config_option, python_option
 
 if TYPE_CHECKING:
     from holdfast.verdict import Report
-
-python_option = click.option(
-    "--python", help="The interpreter, or the .venv, to judge instead of the project's own (a pull request's)."
-)
 
 
 @click.group("snapshot")

@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from holdfast.environment.locks import Pin
+from holdfast.environment.pins import masked
 from holdfast.errors import OutsideError, UserError
 
 _SECONDS = 900
@@ -188,7 +189,5 @@ def _reason(stderr: str) -> str:
     lines = [re.sub(r"^[\s×╰─▶│├→·]+|^(error|warning):\s*", "", line).strip() for line in stderr.splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(("hint:", "help:")))
     text = re.sub(r"No solution found when resolving dependencies:?( cause:)?\s*", "", text)
-    text = re.sub(r"(https?://)[^@\s/]+@", r"\1***@", text).removeprefix(
-        "No solution found when resolving dependencies: "
-    )
+    text = masked(text)
     return (text[:297] + "…" if len(text) > 298 else text).rstrip(".") or "uv said nothing"

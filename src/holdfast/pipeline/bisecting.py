@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast._version import __version__
 from holdfast.environment import Fingerprint
-from holdfast.environment.bisection import Bisection, Ends, Laboratory, bisect
+from holdfast.environment.bisection import SAFE_LEAD, Bisection, Ends, Laboratory, bisect
 from holdfast.environment.locks import Locked
 from holdfast.environment.relevance import Moved, by_relevance, imported_packages, moved
 from holdfast.environment.search import Answer
@@ -202,7 +202,7 @@ def _told(found: Bisection) -> list[str]:
     if found.passing is None:
         told.append("No environment without the culprits was seen to pass: something else is wrong there too.")
     if found.flaky:
-        told.append("The check is not steady; each answer was repeated until one side led by three.")
+        told.append(f"The check is not steady; each answer was repeated until one side led by {SAFE_LEAD}.")
     if found.untestable:
         why, count = found.untestable[0][1], len(found.untestable)
         told.append(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from holdfast._version import __version__
 from holdfast.data.holdout import Holdout
-from holdfast.environment import Fingerprint
+from holdfast.environment.relevance import Moved
 from holdfast.errors import UserError
 from holdfast.gates.environment import judge_environment, movement
 from holdfast.gates.evidence import Contender
 from holdfast.models import MlflowModel
 from holdfast.pipeline.data_stages import open_holdout
 from holdfast.pipeline.environments import compare_environments, version_environment
+from holdfast.pipeline.explain import Factor
 from holdfast.pipeline.predictions import predict_holdout, recorded_predictions
 from holdfast.pipeline.questions import declared_metrics, holdout_rows
-from holdfast.pipeline.tracing import shown_rows, with_carriers
+from holdfast.pipeline.tracing import shown_prediction, shown_rows, with_carriers
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
 from holdfast.verdict import CheckResult, Report, Verdict, utc_text
@@ -52,24 +52,17 @@ def gate_environment(workspace: Workspace, *, say: Callable[[str], None] = lambd
     )
     checks = with_carriers(checks, workspace, holdout, rows, metrics, recorded, rescored)
     checks = [_with_examples(check, workspace, holdout, recorded, rescored) for check in checks]
-    return _explained(_report(workspace, champion, holdout, recorded, checks), workspace, champion)
+    changes = _changes(workspace, champion)
+    return _explained(_report(workspace, champion, holdout, recorded, checks, changes), changes)
 
 
-def _explained(report: Report, workspace: Workspace, champion: ReleaseVersion) -> Report:
+def _explained(report: Report, changes: list[Moved] | None) -> Report:
     """A failed report says that the environment is all that is not the champion's own: the model carries its code."""
-    own = champion.lineage.get("environment")
-    if report.verdict is Verdict.PASS or own in (None, workspace.fingerprint.digest):
+    if report.verdict is Verdict.PASS or not changes:
         return report
-    changes = compare_environments(workspace, version_environment(workspace, champion), workspace.fingerprint)
     why = "model and data are the champion's own, so it brings the failure; `holdfast bisect` names the package"
-    factor = {
-        "factor": "environment",
-        "change": ", ".join(map(str, changes)),
-        "alone": None,
-        "estimate": None,
-        "why": why,
-    }
-    return replace(report, explanation=(factor,))
+    factor = Factor(name="environment", change=", ".join(map(str, changes)), why=why)
+    return replace(report, explanation=(factor.to_json(),))
 
 
 def score_here(workspace: Workspace, champion: ReleaseVersion, holdout: Holdout) -> Contender:
@@ -80,7 +73,12 @@ def score_here(workspace: Workspace, champion: ReleaseVersion, holdout: Holdout)
 
 
 def _report(
-    workspace: Workspace, champion: ReleaseVersion, holdout: Holdout, recorded: Contender, checks: list[CheckResult]
+    workspace: Workspace,
+    champion: ReleaseVersion,
+    holdout: Holdout,
+    recorded: Contender,
+    checks: list[CheckResult],
+    changes: list[Moved] | None,
 ) -> Report:
     own = champion.lineage.get("environment")
     return Report(
@@ -98,18 +96,23 @@ def _report(
             "champion": champion.digest,
             "champion_predictions": recorded.predictions_digest,
         },
-        notices=_changes(workspace, champion),
+        notices=_told(changes),
         created=utc_text(workspace.clock()),
         holdfast=__version__,
     )
 
 
-def _changes(workspace: Workspace, champion: ReleaseVersion) -> tuple[str, ...]:
-    """What differs between the champion's environment and this one, in one sentence."""
+def _changes(workspace: Workspace, champion: ReleaseVersion) -> list[Moved] | None:
+    """What differs between the champion's environment and this one; None where the champion's is not known."""
     if champion.lineage.get("environment") is None:
+        return None
+    return compare_environments(workspace, version_environment(workspace, champion), workspace.fingerprint)
+
+
+def _told(changes: list[Moved] | None) -> tuple[str, ...]:
+    """What differs, in one sentence."""
+    if changes is None:
         return ("The champion carries no environment of its own, so what changed since then is unknown.",)
-    own: Fingerprint = version_environment(workspace, champion)
-    changes = compare_environments(workspace, own, workspace.fingerprint)
     if not changes:
         return ("The environment at hand is the champion's own.",)
     more = f" and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
@@ -124,15 +127,12 @@ def _with_examples(
     """The check of the movement, with the rows that moved most and where the metric lost most."""
     if "moved" not in check.details or recorded.predictions is None or rescored.predictions is None:
         return check
-    found = movement(recorded.predictions, rescored.predictions, workspace.config.gates.environment.tolerance)
+    before, after = recorded.predictions, rescored.predictions
+    found = movement(before, after, workspace.config.gates.environment.tolerance)
     order = np.argsort(-found.by, kind="stable")[:EXAMPLES]
     shown = shown_rows(workspace, holdout, order)
     examples = [
-        {"input": text, "before": _value(recorded.predictions[row]), "after": _value(rescored.predictions[row])}
+        {"input": text, "before": shown_prediction(before, row), "after": shown_prediction(after, row)}
         for text, row in zip(shown, order, strict=True)
     ]
     return replace(check, details={**check.details, "examples": examples})
-
-
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if np.ndim(value) == 0 and not isinstance(value, (str, bool, np.bool_)) else str(value)

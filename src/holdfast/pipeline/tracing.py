@@ -44,7 +44,12 @@ def _values(metric: Metric, traced: Carriers, before: Array, after: Array) -> li
     """Before and after of each unit: the metric of a query, of a row its prediction."""
     if metric.family == "ranking":
         return [(f"{metric.name} {x:.3g}", f"{y:.3g}") for x, y in zip(traced.before, traced.after, strict=True)]
-    return [(plain(before[row].tolist()), plain(after[row].tolist())) for row in traced.rows]
+    return [(shown_prediction(before, row), shown_prediction(after, row)) for row in traced.rows]
+
+
+def shown_prediction(values: Array, row: int) -> str:
+    """One prediction for reading: a number, a label, or the probabilities of a row."""
+    return plain(values[row : row + 1].tolist()[0])
 
 
 def _told(check: CheckResult, shown: list[str], values: list[tuple[str, str]], traced: Carriers) -> CheckResult:
