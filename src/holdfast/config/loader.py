@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from holdfast.config import secrets
+from holdfast.config.canary import canary_problems
 from holdfast.config.schema import GatesConfig, Project
 from holdfast.errors import ConfigError, UserError
 
@@ -168,6 +169,8 @@ def _contradictions(config: Project, document: Document) -> Iterator[ConfigError
                 "unseen labels are always an error.", ("data", "columns", name), hint="Remove max_unseen_share."
             )
     yield from _known_metrics(config.gates, document)
+    for place, message, hint in canary_problems(config.release):
+        yield document.error(message, ("release", *place), hint=hint)
 
 
 def _known_metrics(gates: GatesConfig, document: Document) -> Iterator[ConfigError]:

@@ -217,19 +217,25 @@ class GatesConfig(_Strict):
 
 
 class CanaryStep(_Strict):
-    """One share of traffic, and for how many hours."""
+    """One share of the units, and for how many hours; the last step lasts until the end."""
 
     share: float = Field(gt=0, lt=1)
     hours: float | None = Field(default=None, gt=0)
 
 
 class CanaryConfig(_Strict):
-    """The steps of a canary."""
+    """The steps of a canary, and when it must be decided."""
 
     steps: list[CanaryStep] = Field(min_length=1)
-    min_hours: float = Field(default=24, gt=0)
-    max_hours: float = Field(default=96, gt=0)
-    unit: str | None = None
+    min_hours: float = Field(default=24, gt=0)  # of the last step, before promotion is asked; whole days are asked
+    max_hours: float = Field(default=96, gt=0)  # of all steps together
+    unit: str = "user"  # what `unit` is called in what people read
+    unit_window: Duration = timedelta(hours=12)  # how long a unit is followed for promotion, from its first request
+    on_undecided: Literal["hold", "extend", "rollback"] = "hold"  # at max_hours, where neither is shown
+    extend_hours: float = Field(default=48, gt=0)  # for `extend`
+    drill_max_age: Duration = timedelta(days=7)  # how fresh the proof of the way back must be
+    warm_timeout: Duration = timedelta(minutes=10)  # for the canary to answer
+    lease: Duration = timedelta(seconds=30)  # after which a router that nobody told again sends everybody to the champion
 
 
 class Guardrail(_Strict):
@@ -239,6 +245,14 @@ class Guardrail(_Strict):
     max_rise: float | None = Field(default=None, ge=0)
     absent: Literal["zero", "missing"] | None = None
     delay: Duration | None = None
+    cap: float | None = None  # larger values count as this, so that one request cannot decide
+
+
+class LogConfig(_Strict):
+    """Where predictions and outcomes are recorded: a Parquet or CSV file, or a folder of Parquet files."""
+
+    predictions: str
+    outcomes: str | None = None
 
 
 class ReleaseConfig(_Strict):
@@ -246,6 +260,8 @@ class ReleaseConfig(_Strict):
 
     canary: CanaryConfig | None = None
     guardrails: dict[str, Guardrail] = {}
+    router: str | None = None  # file:PATH, haproxy:SOCKET, …; without one nothing shifts traffic
+    log: LogConfig | None = None
 
 
 class DriftConfig(_Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from holdfast.errors import Damaged
@@ -58,7 +59,7 @@ class Event:
         """The stored bytes: canonical, so that equal events have equal digests."""
         return canonical_json(self.to_json())
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest(self.to_bytes())
 

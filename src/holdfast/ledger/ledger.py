@@ -30,25 +30,27 @@ class Ledger:
         self.store = store
         self.who = who
         self.clock = clock
-        self._known: dict[str, bytes] = {}
+        self._events: dict[str, list[Event]] = {}
 
     def read(self, stream: str) -> list[Event]:
         """All events of `stream` in order; Damaged where one is missing or its chain is broken."""
+        events = self._events.setdefault(stream, [])
         keys = self.store.list(f"ledger/{stream}/")
-        events: list[Event] = []
         for number, key in enumerate(keys):
             if key != event_key(stream, number):
                 raise Damaged(
                     f"the ledger stream {stream} lacks event {number}.", hint="Type `holdfast ledger verify`."
                 )
-            event = read_event(self._bytes(key), key)
+            if number < len(events):
+                continue  # events never change, so what was read once is not read again
+            event = read_event(self.store.get(key) or b"", key)
             before = events[-1].digest if events else None
             if (event.stream, event.number, event.previous) != (stream, number, before):
                 raise Damaged(
                     f"the ledger's {key} does not follow the event before it.", hint="Type `holdfast ledger verify`."
                 )
             events.append(event)
-        return events
+        return events[: len(keys)]
 
     def append(
         self,
@@ -135,12 +137,6 @@ class Ledger:
             reason_code="ledger_damaged" if problems else None,
             details={"problems": problems},
         )
-
-    def _bytes(self, key: str) -> bytes:
-        """An event's bytes; events never change, so what was read once is not read again."""
-        if key not in self._known:
-            self._known[key] = self.store.get(key) or b""
-        return self._known[key]
 
 
 def event_key(stream: str, number: int) -> str:

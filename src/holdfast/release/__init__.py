@@ -2,8 +2,9 @@
 
 from holdfast.release.actions import promote, record_judgement, register, reset_anchor, rollback, stage, status
 from holdfast.release.adoption import adopt
+from holdfast.release.commands import Decided, Promote, ResetAnchor, Rollback, Stage
 from holdfast.release.commit import Done
-from holdfast.release.decide import Decided, Promote, ResetAnchor, Rollback, Stage, decide
+from holdfast.release.decide import decide
 from holdfast.release.ownership import HEAD_TAG, LEDGER_TAG, guard_first_release
 from holdfast.release.policy import policy_notices
 from holdfast.release.reconcile import Reconciled, read_state, reconcile, stream_of

@@ -9,20 +9,13 @@ from typing import Any
 from holdfast.errors import OutsideError, Refused
 from holdfast.ledger import Event, Ledger
 from holdfast.registry import Registry
+from holdfast.release.commands import Decided, Promote, ResetAnchor, Rollback, Stage
 from holdfast.release.commit import Done, commit
-from holdfast.release.decide import (
-    Decided,
-    Promote,
-    ResetAnchor,
-    Rollback,
-    Stage,
-    decide,
-    decide_promotion,
-    stop_at_foreign,
-)
+from holdfast.release.decide import decide
 from holdfast.release.evidence import confirm, score_of, stored_report
 from holdfast.release.ownership import check_owner, guard_first_release
 from holdfast.release.reconcile import converge, read_state, stream_of
+from holdfast.release.roles import decide_promotion
 from holdfast.release.state import ReleaseState, ReleaseVersion, fold
 from holdfast.release.story import rows, story
 from holdfast.store import canonical_json, digest
@@ -96,7 +89,6 @@ def promote(ledger: Ledger, registry: Registry, model: str, command: Promote) ->
     _prepared(ledger, registry, model)
 
     def choose(now: ReleaseState) -> Decided:
-        stop_at_foreign(now)
         decided = decide_promotion(now, command)
         _must_be_there(registry, model, decided.payload["version"])
         if now.champion is not None:

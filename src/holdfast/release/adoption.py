@@ -8,8 +8,8 @@ from typing import Any
 from holdfast.errors import Refused, UserError
 from holdfast.ledger import Ledger
 from holdfast.registry import Registry, without_passwords
+from holdfast.release.commands import Decided
 from holdfast.release.commit import Done, commit
-from holdfast.release.decide import Decided
 from holdfast.release.ownership import LEDGER_TAG
 from holdfast.release.reconcile import converge, described
 from holdfast.release.state import ROLES, ReleaseState

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from holdfast.errors import Conflict
 from holdfast.ledger import Event, Ledger
-from holdfast.release.decide import Decided
+from holdfast.release.commands import Decided
 from holdfast.release.reconcile import stream_of
 from holdfast.release.state import ReleaseState, evolve, fold
 from holdfast.release.story import sentence
@@ -30,6 +30,14 @@ class Done:
         return {"message": self.message, "version": self.version, "notices": list(self.notices)}
 
 
+def append(ledger: Ledger, model: str, state: ReleaseState, decided: Decided) -> tuple[ReleaseState, Event]:
+    """Write what was decided on `state`, and the state after it. Conflict where the ledger has grown since."""
+    event = ledger.append(
+        stream_of(model), decided.type, decided.payload, evidence=decided.evidence, expected=state.length
+    )
+    return evolve(state, event), event
+
+
 def commit(ledger: Ledger, model: str, decide: Callable[[ReleaseState], D]) -> tuple[ReleaseState, D]:
     """Write the event that `decide` gives for the present state, unless it gives None; returns both.
 
@@ -43,9 +51,7 @@ def commit(ledger: Ledger, model: str, decide: Callable[[ReleaseState], D]) -> t
         if decided is None:
             return state, decided
         try:
-            ledger.append(
-                stream_of(model), decided.type, decided.payload, evidence=decided.evidence, expected=state.length
-            )
+            append(ledger, model, state, decided)
         except Conflict:
             events = ledger.read(stream_of(model))
             _stop_if_lost(state, events)

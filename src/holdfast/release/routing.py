@@ -41,6 +41,10 @@ class Routing:
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in document.items() if name in known})
 
+    def same_as(self, other: Routing) -> bool:
+        """Whether both route alike under the same epoch; how long the lease lasts does not count."""
+        return dataclasses.replace(self, lease_seconds=other.lease_seconds) == other
+
     def variant_of(self, unit: str) -> Literal["champion", "canary"]:
         """The variant of `unit`: the same on every replica; raising the share only moves units to the canary."""
         return "canary" if self.canary is not None and drawn(self.release or "", unit) < self.share else "champion"
@@ -56,10 +60,13 @@ class TrafficRouter(Protocol):
     """What sends requests to versions. Every method raises OutsideError where it cannot be reached.
 
     `sticky` is "unit" where the same user always gets the same variant, "request" where each request is drawn anew.
+    `keeps_lease` is whether it sends everybody to the champion by itself when it was not told again within the routing's
+    `lease_seconds`; where it is False the share stays until somebody tells it otherwise.
     """
 
     name: str
     sticky: Sticky
+    keeps_lease: bool
 
     def read(self) -> Routing | None:
         """What it routes now; None where it was never told. A lapsed lease does not change it."""

@@ -10,6 +10,9 @@ from typing import Any, Self
 from holdfast.errors import Damaged
 from holdfast.ledger import Event
 from holdfast.release.anchor import Tenure, anchor_after, began
+from holdfast.release.attempt import TRANSITIONS, Attempt, begun, confirmed, continued
+from holdfast.release.drills import Drill, drill_after
+from holdfast.release.routing import Routing
 from holdfast.verdict import Verdict
 
 ROLES = ("champion", "previous", "candidate")
@@ -60,7 +63,9 @@ class ReleaseState:
 
     `history` is the stack of earlier champions, the latest last; `unhealthy` are versions that were rolled back from;
     `tenures` says who was champion when; `foreign` maps an alias that somebody else moved to where it points;
-    `mentioned` are the aliases the ledger ever spoke of; `taken_over` is the ledger that this one replaced.
+    `mentioned` are the aliases the ledger ever spoke of; `taken_over` is the ledger that this one replaced. `attempt` is the
+    latest canary and `drill` the latest try of the way back, living or ended. `epoch` is the number of the event that last
+    changed where requests should go, `routed` the latest epoch that a router has confirmed, `time` the latest event's.
     """
 
     versions: Mapping[str, ReleaseVersion] = field(default_factory=dict)
@@ -76,8 +81,33 @@ class ReleaseState:
     mentioned: frozenset[str] = frozenset()
     ledger_id: str | None = None
     taken_over: str | None = None
+    attempt: Attempt | None = None
+    drill: Drill | None = None
+    epoch: int = -1
+    routed: int = -1
+    model: str = ""
+    time: str = ""
     length: int = 0
     head: str | None = None
+
+    @property
+    def living(self) -> Attempt | None:
+        """The attempt that is under way."""
+        return self.attempt if self.attempt is not None and self.attempt.is_living else None
+
+    @property
+    def routing(self) -> Routing | None:
+        """Where requests should go; None before there is a champion."""
+        if self.champion is None:
+            return None
+        everybody = Routing(model=self.model, epoch=max(self.epoch, 0), champion=self.champion.version)
+        if self.drill is not None and self.drill.is_out:
+            return replace(everybody, canary=everybody.champion, share=self.drill.share, release=self.drill.id)
+        living = self.living
+        if living is None or not living.is_shifting:
+            return everybody
+        lease = living.plan.lease_seconds
+        return replace(everybody, canary=living.candidate, share=living.share, release=living.id, lease_seconds=lease)
 
     @property
     def previous(self) -> ReleaseVersion | None:
@@ -118,7 +148,7 @@ def evolve(state: ReleaseState, event: Event) -> ReleaseState:
 
     Raises Damaged where the event speaks of what was never recorded.
     """
-    change = _CHANGES.get(event.type)
+    before, change = state, _CHANGES.get(event.type)
     if change is not None:
         try:
             state = change(state, event)
@@ -127,7 +157,19 @@ def evolve(state: ReleaseState, event: Event) -> ReleaseState:
                 f"event {event.number} of {event.stream} ({event.type}) does not fit those before it: {error!r}.",
                 hint="Type `holdfast ledger verify`.",
             ) from None
-    return replace(state, length=event.number + 1, head=event.digest, ledger_id=state.ledger_id or event.id)
+    return replace(
+        _rerouted(before, state, event.number),
+        model=event.stream.partition("/")[2],
+        time=max(state.time, event.time),
+        length=event.number + 1,
+        head=event.digest,
+        ledger_id=state.ledger_id or event.id,
+    )
+
+
+def _rerouted(before: ReleaseState, after: ReleaseState, number: int) -> ReleaseState:
+    """`after` under a new epoch, where requests should go elsewhere than before."""
+    return after if after.routing == before.routing else replace(after, epoch=number)
 
 
 def _registered(state: ReleaseState, event: Event) -> ReleaseState:
@@ -156,6 +198,8 @@ def _staged(state: ReleaseState, event: Event) -> ReleaseState:
 def _promoted(state: ReleaseState, event: Event) -> ReleaseState:
     version = state.versions[event.payload["version"]]
     candidate = None if state.candidate and state.candidate.version == version.version else state.candidate
+    if state.living is not None:
+        state = replace(state, attempt=continued(state.living, event))
     made = replace(
         _crowned(state, version, event.time, event.payload.get("score")),
         candidate=candidate,
@@ -252,6 +296,44 @@ def _anchored(state: ReleaseState, event: Event, *, better: bool = False) -> Rel
     return replace(state, anchor=None if number is None else state.versions[number])
 
 
+def _started(state: ReleaseState, event: Event) -> ReleaseState:
+    if state.living is not None:
+        raise ValueError(f"a release was started while {state.living.id} was living")
+    return replace(state, attempt=begun(event))
+
+
+def _steered(state: ReleaseState, event: Event) -> ReleaseState:
+    """An event of the transition table, to which the table gives the meaning."""
+    if state.attempt is None:
+        raise ValueError(f"{event.type} without a release")
+    return replace(state, attempt=continued(state.attempt, event))
+
+
+def _returned(state: ReleaseState, event: Event) -> ReleaseState:
+    """The attempt is over. A candidate that did harm loses what its gates said of it, and the role."""
+    after = _steered(state, event)
+    attempt = after.attempt
+    if attempt is None or event.payload["into"] != "rolled_back":
+        return after
+    digest = state.versions[attempt.candidate].digest
+    staged = state.candidate is not None and state.candidate.version == attempt.candidate
+    return replace(
+        after,
+        candidate=None if staged else state.candidate,
+        judgements=tuple(j for j in state.judgements if j.digest != digest),
+    )
+
+
+def _routed(state: ReleaseState, event: Event) -> ReleaseState:
+    epoch = event.payload["epoch"]
+    attempt = None if state.attempt is None else confirmed(state.attempt, event.time, epoch)
+    return replace(state, routed=max(state.routed, epoch), attempt=attempt)
+
+
+def _drilled(state: ReleaseState, event: Event) -> ReleaseState:
+    return replace(state, drill=drill_after(state.drill, event))
+
+
 def _without(foreign: Mapping[str, str], alias: str) -> dict[str, str]:
     return {name: number for name, number in foreign.items() if name != alias}
 
@@ -267,4 +349,9 @@ _CHANGES: Mapping[str, Callable[[ReleaseState, Event], ReleaseState]] = {
     "accepted": _accepted,
     "restored": _restored,
     "anchor_reset": _anchor_reset,
+    "routed": _routed,
+    **dict.fromkeys(("drill_out", "drill_back", "drilled"), _drilled),
+    **{t.event: _steered for t in TRANSITIONS if t.event != "promoted"},
+    "started": _started,
+    "returned": _returned,
 }

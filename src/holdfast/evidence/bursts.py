@@ -1,0 +1,33 @@
+"""Bursts of faults: an exact e-value inside each stretch of time, from units that met a fault there."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from holdfast.stats.assignment import burst_log_evidence, share_of_error
+
+Array = npt.NDArray[np.float64]
+
+RATIO = 2.0  # a burst is the canary's where its rate is more than this many times the champion's
+LEAST_UNITS = 5
+
+
+def burst_margins(
+    seconds: Array, units: npt.NDArray[np.uint64], arms: npt.NDArray[np.int64], *, share: float, stretch: float, alpha: float
+) -> tuple[Array, Array]:
+    """When faults came and the log e-value of their stretch then, less the threshold of that stretch.
+
+    `seconds` are the faults' times since the step began; a unit counts once a stretch of `stretch` seconds. The error `alpha`
+    is spent over all stretches, 6/π²/i² of it on the i-th. Returns (seconds, margins), sorted by time.
+    """
+    number = np.floor(seconds / stretch).astype(np.int64)
+    order = np.argsort(seconds, kind="stable")
+    _, first = np.unique(np.stack([number[order].astype(np.uint64), units[order]]), axis=1, return_index=True)
+    kept = order[np.sort(first)]
+    number, canary = number[kept], arms[kept] == 1
+    begins = np.searchsorted(number, number)  # of each stretch among the kept faults
+    k = np.cumsum(canary) - (np.cumsum(canary) - canary)[begins]
+    h = np.cumsum(~canary) - (np.cumsum(~canary) - ~canary)[begins]
+    margin = burst_log_evidence(k, h, share, ratio=RATIO) + np.log(alpha * share_of_error(number + 1.0))
+    return seconds[kept], np.where(k >= LEAST_UNITS, margin, -np.inf)
