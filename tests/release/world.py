@@ -31,13 +31,14 @@ POLICY_DIGEST = digest(canonical_json(POLICY))
 
 
 class Clock:
-    """A minute passes at every look."""
+    """A minute passes at every look, or another `step`."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.step = timedelta(minutes=1)
 
     def __call__(self) -> datetime:
-        self.now += timedelta(minutes=1)
+        self.now += self.step
         return self.now
 
 

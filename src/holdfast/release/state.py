@@ -168,8 +168,9 @@ def evolve(state: ReleaseState, event: Event) -> ReleaseState:
 
 
 def _rerouted(before: ReleaseState, after: ReleaseState, number: int) -> ReleaseState:
-    """`after` under a new epoch, where requests should go elsewhere than before."""
-    return after if after.routing == before.routing else replace(after, epoch=number)
+    """`after` under a new epoch, where the router has something to be told: other routes, or the same for another step."""
+    asked, asked_before = ((s.routing, s.attempt and s.attempt.shifted) for s in (after, before))
+    return after if asked == asked_before else replace(after, epoch=number)
 
 
 def _registered(state: ReleaseState, event: Event) -> ReleaseState:

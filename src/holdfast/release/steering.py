@@ -215,12 +215,18 @@ def _running(state: ReleaseState, living: Attempt, seen: Observation) -> Decided
     """What the canary's health and the evidence ask for."""
     if seen.is_dead(living.candidate):
         return _go_back(living, seen, f"version {living.candidate} does not answer", "health")
-    if seen.lapsed:
-        return Decided("restarted", {"reason": "the router had been left alone for longer than its lease"})
     found = seen.judgement
+    harmed = found is not None and found.decision is Decision.ROLL_BACK
+    if seen.lapsed and not harmed:
+        return _restarted()
     if found is None or state.routed < state.epoch:
         return None
     return _by_evidence(state, living, seen, found)
+
+
+def _restarted() -> Decided:
+    """The canary's users were with the champion meanwhile, so the step's evidence begins anew."""
+    return Decided("restarted", {"reason": "the router had been left alone for longer than its lease"})
 
 
 def _by_evidence(state: ReleaseState, living: Attempt, seen: Observation, found: Judgement) -> Decided | None:
@@ -257,9 +263,9 @@ def _held(state: ReleaseState, living: Attempt, seen: Observation) -> Decided | 
     """Harm, a dead canary and a broken assignment end it all the same; everything else waits for a person."""
     if seen.is_dead(living.candidate):
         return _go_back(living, seen, f"version {living.candidate} does not answer", "health", hold=False)
-    if seen.lapsed:
-        return Decided("restarted", {"reason": "the router had been left alone for longer than its lease"})
     found = seen.judgement
+    if seen.lapsed and (found is None or found.decision is not Decision.ROLL_BACK):
+        return _restarted()
     if found is None or found.decision not in _ENDINGS or state.routed < state.epoch:
         return None
     return _go_back(living, seen, found.reason, found.metric, into=_ENDINGS[found.decision], hold=False)
