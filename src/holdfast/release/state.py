@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -136,11 +137,32 @@ class ReleaseState:
 
 
 def fold(events: Iterable[Event]) -> ReleaseState:
-    """The state after `events`."""
-    state = ReleaseState()
-    for event in events:
+    """The state after `events`.
+
+    States of streams that were folded lately are remembered by their head, whose hash stands for all that came before it, so
+    a controller that asks again pays for the new events only.
+    """
+    events = list(events)
+    known = next(
+        (n for n in range(len(events) - 1, -1, -1) if _is_bound(events[n]) and events[n].digest in _FOLDED), -1
+    )
+    state = _FOLDED[events[known].digest] if known >= 0 else ReleaseState()
+    for event in events[known + 1 :]:
         state = evolve(state, event)
+    if events and _is_bound(events[-1]):
+        _FOLDED[events[-1].digest] = state
+        while len(_FOLDED) > _REMEMBERED:
+            _FOLDED.popitem(last=False)
     return state
+
+
+_FOLDED: OrderedDict[str, ReleaseState] = OrderedDict()
+_REMEMBERED = 64
+
+
+def _is_bound(event: Event) -> bool:
+    """Whether the event's hash stands for those before it too."""
+    return event.previous is not None or event.number == 0
 
 
 def evolve(state: ReleaseState, event: Event) -> ReleaseState:
