@@ -69,12 +69,15 @@ class World:
     def aliases(self) -> dict[str, str]:
         return self.registry.aliases(MODEL)
 
+    def uri_of(self, name: str) -> str:
+        return self.source.format(name=name)
+
     def register(self, name: str) -> ReleaseVersion:
         return register(
             self.ledger,
             self.registry,
             MODEL,
-            uri=self.source.format(name=name),
+            uri=self.uri_of(name),
             digest=digest(name.encode()),
             run_id=None,
             lineage={"commit": name},
