@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from holdfast.errors import OutsideError
+from holdfast.release.routers.whole_files import locked, write_whole
 from holdfast.release.routing import Routing, Sticky, fence
 
 
 class FileRouter:
     """Writes `path` whole, under a lock beside it, so that of racing controllers the higher epoch stays.
 
-    The document is the routing and `until`, UTC seconds: a reader sends nobody to the canary after that.
+    The document is the routing and `until`, UTC seconds: a reader sends nobody to the canary after that, so the lease
+    is kept by whoever reads the file.
     """
 
     name = "file"
     sticky: Sticky = "unit"
+    keeps_lease = True
 
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -38,36 +36,16 @@ class FileRouter:
             raise self._away(error) from None
 
     def apply(self, routing: Routing) -> None:
-        with self._locked():
-            fence(self.read(), routing)
-            self._write({**routing.to_json(), "until": self.clock() + routing.lease_seconds})
+        try:
+            with locked(self.path.with_suffix(".lock")):
+                fence(self.read(), routing)
+                document = {**routing.to_json(), "until": self.clock() + routing.lease_seconds}
+                write_whole(self.path, json.dumps(document))
+        except OSError as error:
+            raise self._away(error) from None
 
     def health(self) -> Mapping[str, bool]:
         return {}
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise self._away(error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
-    def _write(self, document: Mapping[str, Any]) -> None:
-        try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent)
-            with os.fdopen(handle, "w") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except OSError as error:
-            raise self._away(error) from None
 
     def _away(self, error: Exception) -> OutsideError:
         return OutsideError(

@@ -17,6 +17,7 @@ class MemoryRouter:
 
     name = "memory"
     sticky: Sticky = "unit"
+    keeps_lease = True
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
