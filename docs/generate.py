@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from holdfast.cli.app import ROAD, LazyGroup, app
 from holdfast.config.schema import Project
+from holdfast.release.attempt import TRANSITIONS, Status
 
 HERE = Path(__file__).resolve().parent
 
@@ -35,7 +36,37 @@ def schema() -> str:
     return json.dumps(Project.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-DOCUMENTS = {"commands.md": commands, "holdfast.schema.json": schema}
+def transitions() -> str:
+    """`docs/transitions.md`: every transition of a release, from the table that the code runs on."""
+    rows = [f"| {_state(t.source)} | `{t.event}` | {_state(t.target)} | {t.when} |" for t in TRANSITIONS]
+    living = ", ".join(_state(status) for status in Status if status.is_living)
+    ended = ", ".join(_state(status) for status in Status if not status.is_living)
+    return "\n".join(
+        [
+            "# Transitions of a release",
+            "",
+            "Made from `release/attempt.py` by `make docs`. An event that is not in this table for the state at hand cannot be",
+            "written, and a ledger that holds one is reported as damaged.",
+            "",
+            f"Living: {living}. Ended: {ended}.",
+            "Rolling back, and so the champion, is reachable from every living state.",
+            "",
+            "| from | event | to | when |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            "`routed` (the router has confirmed what an event asked) and `judged` change no state; a step's evidence begins with",
+            "the `routed` that confirms its `shifted`.",
+            "",
+        ]
+    )
+
+
+def _state(status: Status | None) -> str:
+    return "none living" if status is None else status.value.replace("_", " ")
+
+
+DOCUMENTS = {"commands.md": commands, "holdfast.schema.json": schema, "transitions.md": transitions}
 
 
 def main() -> None:

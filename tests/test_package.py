@@ -77,7 +77,7 @@ def test_no_lock_or_document_names_a_registry() -> None:
         assert "https://pypi" not in text
 
 
-@pytest.mark.parametrize("name", ["commands.md", "holdfast.schema.json"])
+@pytest.mark.parametrize("name", ["commands.md", "holdfast.schema.json", "transitions.md"])
 def test_documents_made_from_the_code_are_fresh(name: str) -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from holdfast.data._categories import Categories
 from holdfast.data._grid import Grid, make_grid, quantile
-from holdfast.data._hashing import hash_array, hash_rows
 from holdfast.data._ranks import _ranks_by_grid, cell_counts
 from holdfast.data._units import KEPT, UnitSizes
+from holdfast.data.hashing import hash_array, hash_rows
 from holdfast.data.profile import Profile, ProfileBuilder, profile_table
 from holdfast.data.tables import open_table
 from holdfast.errors import UserError

@@ -1,4 +1,4 @@
-"""`holdfast release status | promote | rollback | reconcile`: who serves."""
+"""`holdfast release status | promote | rollback | reconcile`: who serves. Canaries and simulations stand beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import click
 
+from holdfast.cli import canary
 from holdfast.cli.output import Output, command, config_option
+from holdfast.cli.simulate import simulate
 
 
 @click.group("release")
@@ -19,7 +21,8 @@ def release() -> None:
 @config_option
 @command
 def status(out: Output, config_path: Path) -> int:
-    """Champion, previous, candidate, and how it came to be so."""
+    """Champion, previous, candidate, the canary under way with its evidence, and how it came to be so."""
+    from holdfast.pipeline.canary import Canary
     from holdfast.pipeline.workspace import Workspace
     from holdfast.release import status as state_of
 
@@ -28,10 +31,28 @@ def status(out: Output, config_path: Path) -> int:
     for role in ("champion", "previous", "candidate"):
         version = found.get(role)
         out.say(f"{role:<10} {_version(version)}", style="bold" if role == "champion" else None)
+    sighting = Canary(workspace).sighting()
+    if found["release"] is not None:
+        _canary(out, found["release"])
+    if sighting is not None:
+        for check in sighting.judgement.checks:
+            out.say(f"  {check.message}", style=None if check.verdict == "inconclusive" else "bold")
+        found["judgement"] = {
+            "decision": sighting.judgement.decision.value,
+            "reason": sighting.judgement.reason,
+            "checks": [check.to_json() for check in sighting.judgement.checks],
+        }
     for line in found.get("story", [])[-10:]:
         out.say(f"  {line}", style="dim")
     out.emit({"schema": 1, "model": workspace.model, **found})
     return 0
+
+
+def _canary(out: Output, found: dict[str, Any]) -> None:
+    share = f"{found['share']:.2%} of the users" if found["share"] else "no users"
+    why = f": {found['why']}" if found["why"] else ""
+    text = f"version {found['candidate']} is {found['status'].replace('_', ' ')}, {share}{why}"
+    out.say(f"{'release':<10} {found['id']}, {text}", style="bold" if found["living"] else "dim")
 
 
 def _version(version: dict[str, Any] | None) -> str:
@@ -47,12 +68,15 @@ def _version(version: dict[str, Any] | None) -> str:
 @click.option("--override", metavar="REASON", help="Promote without a passing report; the ledger keeps the reason.")
 @command
 def promote(out: Output, config_path: Path, number: str | None, report_digest: str | None, override: str | None) -> int:
-    """Make the candidate the champion, if a passing report names it, this policy and the current champion."""
-    from holdfast.pipeline.releasing import promote_candidate
+    """Make the candidate the champion, if a passing report names it, this policy and the current champion.
+
+    While a canary is under way, --override promotes it now, on your name.
+    """
+    from holdfast.pipeline.canary import Canary
     from holdfast.pipeline.workspace import Workspace
 
-    workspace = Workspace.open(config_path)
-    done = promote_candidate(workspace, version=number, report=report_digest, override=override)
+    canary = Canary(Workspace.open(config_path))
+    done = canary.promote(version=number, report=report_digest, override=override)
     for notice in done.notices:
         out.say(f"notice: {notice}", style="yellow")
     out.say(f"✓ {done.message}", style="green")
@@ -66,12 +90,14 @@ def promote(out: Output, config_path: Path, number: str | None, report_digest: s
 @click.option("--reason", help="Why; the ledger keeps it.")
 @command
 def rollback(out: Output, config_path: Path, number: str | None, reason: str | None) -> int:
-    """Make the previous version the champion again. Repeating it with --to changes nothing more."""
-    from holdfast.pipeline.workspace import Workspace
-    from holdfast.release import rollback as back
+    """Take a canary back; without one make the previous version the champion again.
 
-    workspace = Workspace.open(config_path)
-    done = back(workspace.ledger, workspace.registry, workspace.model, to=number, reason=reason)
+    Repeating it with --to changes nothing more.
+    """
+    from holdfast.pipeline.canary import Canary
+    from holdfast.pipeline.workspace import Workspace
+
+    done = Canary(Workspace.open(config_path)).rollback(to=number, reason=reason)
     out.say(f"✓ {done.message}", style="green")
     out.emit({"schema": 1, "verdict": "pass", **done.to_json()})
     return 0
@@ -83,17 +109,20 @@ def rollback(out: Output, config_path: Path, number: str | None, reason: str | N
 @click.option("--restore", is_flag=True, help="Put back an alias that somebody else moved.")
 @command
 def reconcile(out: Output, config_path: Path, *, accept: bool, restore: bool) -> int:
-    """Make the registry's aliases match the ledger; safe to run at any time, any number of times."""
+    """Make the registry's aliases and the router match the ledger; safe to run at any time, any number of times."""
     from holdfast.errors import UserError
+    from holdfast.pipeline.canary import Canary
     from holdfast.pipeline.workspace import Workspace
-    from holdfast.release import reconcile as match
 
     if accept and restore:
         raise UserError("--accept and --restore contradict each other.", hint="Give one of them.")
-    workspace = Workspace.open(config_path)
     foreign: Literal["accept", "restore"] | None = "accept" if accept else "restore" if restore else None
-    done = match(workspace.ledger, workspace.registry, workspace.model, foreign=foreign)
-    for line in done.changes or ("the registry matches the ledger; nothing to do.",):
+    changes = Canary(Workspace.open(config_path)).reconcile(foreign)
+    for line in changes or ["registry and router match the ledger; nothing to do."]:
         out.say(f"✓ {line}", style="green")
-    out.emit({"schema": 1, "verdict": "pass", **done.to_json()})
+    out.emit({"schema": 1, "verdict": "pass", "changes": changes})
     return 0
+
+
+for steering in (*canary.COMMANDS, simulate):
+    release.add_command(steering)

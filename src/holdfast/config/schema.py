@@ -235,7 +235,9 @@ class CanaryConfig(_Strict):
     extend_hours: float = Field(default=48, gt=0)  # for `extend`
     drill_max_age: Duration = timedelta(days=7)  # how fresh the proof of the way back must be
     warm_timeout: Duration = timedelta(minutes=10)  # for the canary to answer
-    lease: Duration = timedelta(seconds=30)  # after which a router that nobody told again sends everybody to the champion
+    lease: Duration = timedelta(
+        seconds=30
+    )  # after which a router that nobody told again sends everybody to the champion
 
 
 class Guardrail(_Strict):

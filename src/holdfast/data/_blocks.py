@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from holdfast.data._hashing import Hashes, as_numpy, hash_array
+from holdfast.data.hashing import Hashes, as_numpy, hash_array
 
 Kind = Literal["numeric", "temporal", "categorical", "length", "opaque"]
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from holdfast.data._blocks import Block, places_array
-from holdfast.data._hashing import Hashes
+from holdfast.data.hashing import Hashes
 
 Counts = npt.NDArray[np.int64]
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from holdfast.data._blocks import Block, numbers_of, places_array
 from holdfast.data._categories import SHOWN_CHARACTERS
-from holdfast.data._hashing import Hashes, as_numpy, hash_array
+from holdfast.data.hashing import Hashes, as_numpy, hash_array
 
 CAPACITY = 65_536  # rows; a table with no more of them is kept whole
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from holdfast.data._blocks import places_array
-from holdfast.data._hashing import Hashes, hash_rows
 from holdfast.data._watch import EXAMPLES
+from holdfast.data.hashing import Hashes, hash_rows
 from holdfast.data.tables import Table
 
 VERIFIED = 100_000  # suspicious rows that are compared by value; many more cannot be collisions of 64 bits

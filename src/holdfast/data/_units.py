@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.data._hashing import Hashes
+from holdfast.data.hashing import Hashes
 
 KEPT = 65_536
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from holdfast.data._blocks import Block, places_array, text_array
 from holdfast.data._categories import Categories
-from holdfast.data._hashing import as_numpy, hash_array
+from holdfast.data.hashing import as_numpy, hash_array
 
 EXAMPLES = 5
 MAX_CLASSES = 1000

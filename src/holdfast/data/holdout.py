@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from holdfast._version import __version__
 from holdfast.config.schema import DataConfig, HoldoutConfig
-from holdfast.data._hashing import Hashes, hash_rows
+from holdfast.data.hashing import Hashes, hash_rows
 from holdfast.data.tables import Table, open_table
 from holdfast.errors import Damaged, Refused, UserError
 from holdfast.ledger import Ledger

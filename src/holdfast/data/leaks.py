@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from holdfast.config.schema import DataConfig
-from holdfast.data._hashing import Hashes
+from holdfast.data.hashing import Hashes
 from holdfast.data.holdout import Holdout, table_hashes
 from holdfast.data.tables import Table
 from holdfast.errors import UserError

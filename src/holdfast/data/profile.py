@@ -21,10 +21,10 @@ import pyarrow as pa
 from holdfast.data._blocks import Block, Kind, kind_of
 from holdfast.data._categories import Categories, CategorySummary, make_categories
 from holdfast.data._grid import Grid, make_grid
-from holdfast.data._hashing import hash_array
 from holdfast.data._numbers import NumberSummary
 from holdfast.data._sample import RowSample
 from holdfast.data._units import UnitSizes
+from holdfast.data.hashing import hash_array
 from holdfast.data.tables import Table
 from holdfast.errors import UserError
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from holdfast.stats.assignment import burst_log_evidence, share_of_error
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 RATIO = 2.0  # a burst is the canary's where its rate is more than this many times the champion's
 LEAST_UNITS = 5
 
 
 def burst_margins(
-    seconds: Array, units: npt.NDArray[np.uint64], arms: npt.NDArray[np.int64], *, share: float, stretch: float, alpha: float
+    seconds: Array,
+    units: npt.NDArray[np.uint64],
+    arms: npt.NDArray[np.int64],
+    *,
+    share: float,
+    stretch: float,
+    alpha: float,
 ) -> tuple[Array, Array]:
     """When faults came and the log e-value of their stretch then, less the threshold of that stretch.
 
@@ -22,12 +31,24 @@ def burst_margins(
     is spent over all stretches, 6/π²/i² of it on the i-th. Returns (seconds, margins), sorted by time.
     """
     number = np.floor(seconds / stretch).astype(np.int64)
-    order = np.argsort(seconds, kind="stable")
-    _, first = np.unique(np.stack([number[order].astype(np.uint64), units[order]]), axis=1, return_index=True)
-    kept = order[np.sort(first)]
+    kept = first_of_stretch(seconds, units, number)
     number, canary = number[kept], arms[kept] == 1
     begins = np.searchsorted(number, number)  # of each stretch among the kept faults
     k = np.cumsum(canary) - (np.cumsum(canary) - canary)[begins]
     h = np.cumsum(~canary) - (np.cumsum(~canary) - ~canary)[begins]
     margin = burst_log_evidence(k, h, share, ratio=RATIO) + np.log(alpha * share_of_error(number + 1.0))
     return seconds[kept], np.where(k >= LEAST_UNITS, margin, -np.inf)
+
+
+def first_of_stretch(times: npt.NDArray[Any], units: npt.NDArray[np.uint64], number: Ints) -> Ints:
+    """The faults, by their places in the order of time, that are the first of their unit in their stretch `number`.
+
+    Of faults at the same time the one that comes first counts.
+    """
+    order = np.argsort(times, kind="stable")
+    by_unit = np.lexsort((units[order], number[order]))  # stable, so each unit's faults stay in the order of time
+    stretches, names = number[order][by_unit], units[order][by_unit]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (stretches[1:] != stretches[:-1]) | (names[1:] != names[:-1])
+    found: Ints = order[np.sort(by_unit[first])]
+    return found

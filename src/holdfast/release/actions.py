@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -133,7 +134,7 @@ def reset_anchor(ledger: Ledger, registry: Registry, model: str, *, reason: str)
 
 
 def status(ledger: Ledger, model: str) -> dict[str, Any]:
-    """Champion, previous, candidate and anchor as plain data, the history in rows and the story in sentences."""
+    """Champion, previous, candidate, anchor and the canary as plain data, the history in rows, the story in sentences."""
     events = ledger.read(stream_of(model))
     state = fold(events)
     roles = {
@@ -147,6 +148,9 @@ def status(ledger: Ledger, model: str) -> dict[str, Any]:
         **found,
         "unhealthy": sorted(state.unhealthy, key=int),
         "foreign": dict(state.foreign),
+        "release": None if state.attempt is None else state.attempt.to_json(),
+        "drill": None if state.drill is None else dataclasses.asdict(state.drill),
+        "routing": None if state.routing is None else state.routing.to_json(),
         "history": rows(events),
         "story": story(events),
     }

@@ -114,6 +114,24 @@ class Attempt:
     def is_living(self) -> bool:
         return self.status.is_living
 
+    def to_json(self) -> dict[str, Any]:
+        """What a status says of it."""
+        shown = (
+            "id",
+            "candidate",
+            "champion",
+            "step",
+            "share",
+            "started",
+            "began",
+            "since",
+            "held_by",
+            "why",
+            "metric",
+        )
+        fields = {name: getattr(self, name) for name in shown}
+        return {**fields, "status": self.status.value, "living": self.is_living, "report": self.report}
+
     @property
     def is_shifting(self) -> bool:
         """Whether the router must know the canary."""

@@ -8,10 +8,12 @@ from typing import Any
 from holdfast.ledger import Event
 
 _CHANGES_OF_ROLES = {"adopted", "staged", "promoted", "rolled_back", "accepted"}
+_QUIET = {"routed", "warming", "drill_out", "drill_back"}  # steps of the machine that people need not read
 
 
-def story(events: Iterable[Event]) -> list[str]:
-    """One sentence an event: when, who, what, why."""
+def story(events: Iterable[Event], *, every: bool = True) -> list[str]:
+    """One sentence an event: when, who, what, why. Without `every`, the machine's own small steps are left out."""
+    events = [event for event in events if every or event.type not in _QUIET]
     return [f"{event.time[:19].replace('T', ' ')}  {sentence(event)}  ({_who(event)})" for event in events]
 
 
@@ -90,6 +92,49 @@ def _restored(event: Event) -> str:
     return f"restored {event.payload['alias']} to {'nowhere' if number is None else f'version {number}'}"
 
 
+def _started(event: Event) -> str:
+    payload = event.payload
+    steps = ", ".join(f"{step['share']:.3g}" for step in payload["plan"]["steps"])
+    name = payload["override"] if "override" in payload else payload["granted"].get("override")
+    why = f", by override: {name}" if name else ""
+    return f"release {payload['release']} of version {payload['candidate']} was started (shares {steps}){why}"
+
+
+def _shifted(event: Event) -> str:
+    return f"step {event.payload['step'] + 1}: {event.payload['share']:.2%} of the users to the canary"
+
+
+def _held(event: Event) -> str:
+    by = "a person" if event.payload["by"] == "person" else "the policy"
+    return f"held by {by}: {event.payload['reason']}"
+
+
+def _promoting(event: Event) -> str:
+    by = "on a person's word" if event.payload["by"] == "person" else "by evidence"
+    return f"everybody to the candidate, {by}: {event.payload['reason']}"
+
+
+def _returning(event: Event) -> str:
+    ways = {"invalid": "the experiment is invalid", "aborted": "aborted", "rolled_back": "rolling back"}
+    reason = event.payload.get("reason")
+    return ways[event.payload["into"]] + (f": {reason}" if reason else "")
+
+
+def _returned(event: Event) -> str:
+    return f"everybody is with the champion again ({event.payload['into'].replace('_', ' ')})"
+
+
+def _drilled(event: Event) -> str:
+    payload = event.payload
+    if payload["ok"]:
+        return "the way back was tried and works" + _took(payload["seconds"])
+    return f"the way back was tried and does not work: {'; '.join(payload['problems'])}"
+
+
+def _took(seconds: Mapping[str, float]) -> str:
+    return f" ({1000 * seconds['back']:.0f} ms)" if "back" in seconds else ""
+
+
 _SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "registered": lambda e: f"version {e.payload['version']} was registered from {e.payload['uri']}",
     "judged": _judged,
@@ -100,5 +145,19 @@ _SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "foreign_change": lambda e: f"somebody else moved {e.payload['alias']} to version {e.payload['found']}",
     "accepted": lambda e: f"accepted {e.payload['alias']} = version {e.payload['version']['version']}",
     "restored": _restored,
+    "started": _started,
+    "warming": lambda _: "the canary is warming up",
+    "shifted": _shifted,
+    "restarted": lambda e: f"the step begins anew: {e.payload['reason']}",
+    "looked": lambda e: f"promotion was asked at planned look {e.payload['look'] + 1}: {e.payload['reason']}",
+    "held": _held,
+    "resumed": lambda _: "resumed",
+    "promoting": _promoting,
+    "returning": _returning,
+    "returned": _returned,
+    "routed": lambda e: f"the router has confirmed what event {e.payload['epoch']} asked",
+    "drill_out": lambda e: f"a drill: {e.payload['share']:.0%} of the users to the champion as its own canary",
+    "drill_back": lambda _: "the drill's users back",
+    "drilled": _drilled,
     "anchor_reset": lambda e: f"the anchor was reset to the champion: {e.payload.get('reason') or 'no reason given'}",
 }

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from holdfast.reports import numbers
+from holdfast.reports.course import course_of
 from holdfast.reports.differences import pieces
 from holdfast.reports.picture import picture_of
 from holdfast.verdict import CheckResult, Report, Verdict
@@ -59,7 +60,9 @@ def render_html(report: Report, *, story: Iterable[str] = ()) -> str:
         groups=grouped(report.checks),
         marks=MARKS,
         picture_of=picture_of,
+        course_of=course_of,
         pictures=any(picture_of(check) is not None for check in report.checks),
+        courses=any(course_of(check) is not None for check in report.checks),
         numbers=numbers,
         examples=examples,
         facts=facts(report),

@@ -25,7 +25,8 @@ def number(value: float | None, *, sign: bool = False, percent: bool = False) ->
 
 def is_difference(check: CheckResult) -> bool:
     """Whether the check's figures are candidate − champion."""
-    return check.kind in ("regression", "slice") or check.name.endswith("regression")
+    compares = check.kind == "guardrail" and "margin" in check.details
+    return compares or check.kind in ("regression", "slice") or check.name.endswith("regression")
 
 
 def figure(check: CheckResult, value: float | None) -> str:

@@ -58,6 +58,12 @@ def arm_difference(
     return ArmDifference(estimate, error, means, variance)
 
 
+def unit_variance(total: Array, mass: Array, units: float) -> tuple[float, float]:
+    """Σ total / Σ mass of one arm from its buckets, and the variance of one unit, as in `arm_difference`; NaN where empty."""
+    both = arm_difference(np.stack([total, total]), np.stack([mass, mass]), np.array([units, units], float))
+    return float(both.means[CHAMPION]), float(both.variance)
+
+
 def _score_variance(ratio: Array, whole: Array, margin: float) -> Array:
     """The null's variance of one unit where the canary has fewer than 10 events or non-events; 0 elsewhere."""
     events = ratio[..., CANARY] * whole[..., CANARY]

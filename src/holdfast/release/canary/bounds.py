@@ -57,10 +57,16 @@ def rollback_question(plan: CanaryPlan, step: int, guardrail: GuardrailPlan, evi
 
 def promotion_question(plan: CanaryPlan, look: int, guardrail: GuardrailPlan, closed: Closed) -> Question:
     """Is it shown that there is no harm? At one planned look, over units whose window has closed."""
+    sums = promotion_sums(guardrail, closed)
+    return Question(guardrail, sums, closed.units.sum(axis=-1), np.asarray(plan.bounds[look]))
+
+
+def promotion_sums(guardrail: GuardrailPlan, closed: Closed) -> Sums:
+    """The guardrail's sums over closed units; requests per unit are over units."""
     sums = closed.sums[guardrail.name]
     if guardrail.measure.source == "requests":
-        sums = Sums(total=sums.total, mass=closed.units, within=False)
-    return Question(guardrail, sums, closed.units.sum(axis=-1), np.asarray(plan.bounds[look]))
+        return Sums(total=sums.total, mass=closed.units, within=False)
+    return sums
 
 
 def harm_is_shown(question: Question) -> Bools:

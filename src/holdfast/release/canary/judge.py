@@ -73,13 +73,22 @@ def _checks(plan: CanaryPlan, step: int, evidence: Evidence, *, decides: bool) -
     for guardrail in plan.guardrails:
         question = rollback_question(plan, step, guardrail, evidence)
         alpha = plan.harm_alpha(step, guardrail)
-        checks.append(telling.rollback_check(plan, question, alpha, decides=decides))
+        young = _young(guardrail, evidence)
+        checks.append(telling.rollback_check(plan, question, alpha, decides=decides, young=young))
     for guardrail in plan.guardrails:
         sums = evidence.sums[guardrail.name]
         if sums.missing is not None and sums.missing.any():
             differs = _missing_differs(plan, guardrail, evidence)
             checks.append(telling.missing_check(plan, guardrail, sums, differs=differs))
     return tuple(checks)
+
+
+def _young(guardrail: GuardrailPlan, evidence: Evidence) -> float | None:
+    """The share of the canary's requests whose outcome may still come; None where nothing is known of it."""
+    counts, requests = evidence.open.get(guardrail.name), float(evidence.requests[CANARY])
+    if not guardrail.measure.delay or counts is None or not requests:
+        return None
+    return float(counts[CANARY]) / requests
 
 
 def _by_time(

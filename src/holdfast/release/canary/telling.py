@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 from holdfast.evidence.sums import Evidence, Sums
 from holdfast.release.canary.bounds import Interval, Question, harm_is_shown, harmlessness_is_shown, interval
-from holdfast.release.canary.plan import MIN_UNITS, CanaryPlan, GuardrailPlan
+from holdfast.release.canary.plan import MIN_UNITS, CanaryPlan, GuardrailPlan, Harm
 from holdfast.stats.arms import CANARY, CHAMPION
 from holdfast.verdict import CheckResult, Verdict
 
+_DIRECTIONS: Mapping[Harm, Literal["higher", "lower"] | None] = {"drop": "higher", "rise": "lower", "both": None}
 SEQUENCE = "asymptotic confidence sequence, clustered by unit"
 BOUNDARY = "group-sequential boundary, clustered by unit"
 
 
-def rollback_check(plan: CanaryPlan, question: Question, alpha: float, *, decides: bool = True) -> CheckResult:
-    """Harm at this look: FAIL where it is shown, PASS where even the worse end keeps the margin."""
+def rollback_check(
+    plan: CanaryPlan, question: Question, alpha: float, *, decides: bool = True, young: float | None = None
+) -> CheckResult:
+    """Harm at this look: FAIL where it is shown, PASS where even the worse end keeps the margin.
+
+    `young` is the share of the canary's requests that are too young to have their outcome; None where outcomes never come late.
+    """
     verdict = Verdict.INCONCLUSIVE
     if harm_is_shown(question):
         verdict = Verdict.FAIL
     elif harmlessness_is_shown(question):
         verdict = Verdict.PASS
-    return _check(plan, question, alpha, verdict, SEQUENCE, question.guardrail.name, decides=decides)
+    check = _check(plan, question, alpha, verdict, SEQUENCE, question.guardrail.name, decides=decides)
+    if young is None:
+        return check
+    message = f"{check.message} {young:.1%} of the canary's requests are still open."
+    return replace(check, message=message, details={**check.details, "open": young})
 
 
 def promotion_check(plan: CanaryPlan, question: Question) -> CheckResult:
@@ -49,7 +61,6 @@ def assignment_check(plan: CanaryPlan, step: int, evidence: Evidence, *, broken:
         verdict=_assignment_verdict(units, bad=broken or crossed),
         metric="share of units",
         estimate=seen if units else None,
-        threshold=share,
         confidence=1 - plan.ratio_alpha,
         method="sequential sample-ratio test (Dirichlet-multinomial)",
         unit=plan.unit,
@@ -111,8 +122,8 @@ def _check(
         low=_number(found.low),
         high=_number(found.high),
         confidence=1 - 2 * alpha,
-        threshold=threshold(guardrail),
-        direction="higher" if guardrail.harm == "drop" else "lower",
+        threshold=None if guardrail.harm == "both" else threshold(guardrail),
+        direction=_DIRECTIONS[guardrail.harm],
         method=method,
         unit=plan.unit,
         n=int(question.units[CANARY]),
@@ -127,7 +138,7 @@ def _check(
 
 def threshold(guardrail: GuardrailPlan) -> float:
     """The difference that is still tolerated: negative for a drop."""
-    return guardrail.margin if guardrail.harm == "rise" else -guardrail.margin
+    return guardrail.margin if guardrail.harm == "rise" else 0.0 - guardrail.margin
 
 
 def _details(question: Question, found: Interval, alpha: float) -> dict[str, Any]:

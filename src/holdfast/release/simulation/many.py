@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from holdfast.release.canary.judgement import Decision
 from holdfast.release.canary.plan import CanaryPlan
 from holdfast.release.simulation.run import Played, Turn, play_traffic
 from holdfast.release.simulation.traffic import Traffic
+from holdfast.verdict import utc_text
 
 FEW = 3  # so many are played in this process: starting others takes a second
 
@@ -63,14 +65,17 @@ def simulate(traffic: Traffic, plan: CanaryPlan, *, repeats: int, seed: int, job
     return Simulation(tuple(ends), first, time.perf_counter() - begun)
 
 
-def decision_rows(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """One row {"at", "hours", "decision", "metric", "estimate", "low", "high", "reason"} a turn; declared traffic has no `at`."""
+def decision_rows(turns: Sequence[Turn], *, begin: int | None = None) -> list[dict[str, Any]]:
+    """One row {"at", "hours", "decision", "metric", "estimate", "low", "high", "reason"} a turn.
+
+    `begin` is when a recorded release began, in UTC microseconds; declared traffic has no `at`.
+    """
     rows = []
     for turn in turns:
         check = turn.judgement.check
         rows.append(
             {
-                "at": None,
+                "at": None if begin is None else _at(begin, turn.hours),
                 "hours": round(turn.hours, 4),
                 "decision": turn.judgement.decision.value,
                 "metric": turn.judgement.metric,
@@ -82,6 +87,10 @@ def decision_rows(turns: Sequence[Turn]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _at(begin: int, hours: float) -> str:
+    return utc_text(datetime.fromtimestamp(begin / 1e6, UTC) + timedelta(hours=hours))
 
 
 def _ends(traffic: Traffic, plan: CanaryPlan, seeds: list[int], jobs: int) -> list[Turn]:

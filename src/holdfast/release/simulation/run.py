@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -63,13 +64,17 @@ def blocks(until: int, look: int = 60) -> Iterator[tuple[int, int, int]]:
             begin = begin + looks * seconds
 
 
-def play(plan: CanaryPlan, source: Callable[[int], Source], *, draw: bool = False) -> Played:
-    """One release under `plan`; `source` gives the evidence of each step. `draw` keeps the course of every guardrail."""
+def play(plan: CanaryPlan, source: Callable[[int], Source], *, draw: bool = False, until: float = math.inf) -> Played:
+    """One release under `plan`; `source` gives the evidence of each step. `draw` keeps the course of every guardrail.
+
+    After `until` hours there is no more evidence: the last judgement stands as it is, even if it decides nothing.
+    """
     before, requests, turns = 0.0, 0, []
     series = Series(plan) if draw else None
     for step in range(len(plan.steps)):
         length = plan.total_hours - before if step == plan.last else plan.steps[step].hours
-        turn = _play_step(plan, step, source(step), round(length * HOUR), before, requests, series)
+        length = min(length, until - before)
+        turn = _play_step(plan, step, source(step), max(round(length * HOUR), 1), before, requests, series)
         turns.append(turn)
         if turn.judgement.decision is not Decision.ADVANCE:
             break

@@ -1,0 +1,151 @@
+"""The requests of a step that are still needed: fed but not looked at yet, and looked at but not too old to be corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from holdfast.evidence._segments import Segment, compacted, united
+from holdfast.evidence.books import Books
+from holdfast.evidence.frame import Frame, Span
+from holdfast.evidence.left_out import LeftOut
+from holdfast.evidence.outcomes import Marks, Outcomes, join, raw
+from holdfast.evidence.rows import Rows
+
+
+class Requests:
+    """What was fed, sorted and joined when it is first looked at. `memory` is how many microseconds a request is kept for
+    corrections and against repetitions after its last value was final; None keeps everything.
+
+    `ahead` holds rows that no look has covered yet, `looked_at` the others; `waiting` holds outcomes without a request.
+    """
+
+    def __init__(self, frame: Frame, memory: int | None) -> None:
+        self.frame, self.memory = frame, memory
+        self.ahead = Segment.empty(frame)
+        self.looked_at: list[Segment] = []
+        self.waiting: dict[str, Marks] = {name: Marks.empty() for name in frame.outcomes}
+        self._rows: list[Rows] = []
+        self._marks: list[Outcomes] = []
+
+    def feed(self, rows: Rows | None, outcomes: Outcomes | None) -> None:
+        """Put down what arrived; nothing is done with it before the next look."""
+        if rows is not None and len(rows):
+            self._rows.append(rows.core())
+        if outcomes is not None and len(outcomes):
+            self._marks.append(outcomes)
+
+    def settle(self, until: int, books: Books) -> LeftOut:
+        """Sort and join what was fed since the last look, which was at `until`, and put right what was counted by then.
+
+        Returns what is left out, and by how much earlier counts have changed.
+        """
+        if not self._rows and not self._marks:
+            return LeftOut()
+        fed, came = self._rows, Outcomes.joined(self._marks)
+        self._rows, self._marks = [], []
+        self.looked_at = compacted(self.frame, self.looked_at)
+        left_out, marks = LeftOut(), {}
+        for name in self.frame.outcomes:
+            marks[name], changed = self._correct(name, came.of(name), books)
+            left_out += changed
+        if fed:
+            return left_out + self._take_rows(Rows.joined(fed), marks, until)
+        for name, new in marks.items():
+            self._take_marks(name, new)
+        return left_out
+
+    def arrive(self, end: int) -> Segment:
+        """The rows up to the moment `end` that no look has covered before; they are looked at from now on."""
+        cut = int(np.searchsorted(self.ahead.rows.micros, end, side="right"))
+        arrived = self.ahead.piece(0, cut)
+        self.ahead = Segment.empty(self.frame) if cut == len(self.ahead) else self.ahead.piece(cut, len(self.ahead))
+        if cut:
+            self.looked_at.append(arrived)
+        return arrived
+
+    def counted(self, span: Span) -> Books:
+        """The increments at every look of `span`, of all requests whose values become final in it."""
+        books = Books(self.frame, span.looks)
+        for segment in self.looked_at:
+            segment.count(span, books)
+        return books
+
+    def forget(self, until: int) -> LeftOut:
+        """Let go of what is too old by the look at `until`; outcomes that found no request are counted."""
+        if self.memory is None:
+            return LeftOut()
+        oldest = until - self.frame.longest - self.memory
+        self.looked_at = [segment for segment in self.looked_at if int(segment.rows.micros[-1]) > oldest]
+        left_out = LeftOut()
+        for name, marks in self.waiting.items():
+            stays = marks.micros > oldest
+            if not stays.all():
+                left_out += self._unknown(name, int(np.count_nonzero(~stays)))
+                self.waiting[name] = marks.take(stays)
+        return left_out
+
+    def unknown(self) -> LeftOut:
+        """The outcomes that have found no request so far and may still."""
+        return sum((self._unknown(name, len(marks)) for name, marks in self.waiting.items()), LeftOut())
+
+    def everything(self) -> Segment:
+        """All rows that were looked at, where they are kept."""
+        self.looked_at = [united(self.frame, self.looked_at)] if self.looked_at else []
+        return self.looked_at[0] if self.looked_at else Segment.empty(self.frame)
+
+    def _unknown(self, name: str, count: int) -> LeftOut:
+        return LeftOut({f"unknown:{measure}": (0, 0, count) for measure in self.frame.outcomes[name]})
+
+    def _correct(self, name: str, marks: Marks, books: Books) -> tuple[Marks, LeftOut]:
+        """Give outcomes to requests that were looked at; returns the others."""
+        changed = LeftOut()
+        for segment in reversed(self.looked_at):  # most outcomes follow their request soon
+            if not len(marks):
+                break
+            places = segment.rows.index.find(marks.id)
+            found = places >= 0
+            if found.any():
+                changed += segment.attach(name, places[found], marks.take(found), books)
+                marks = marks.take(~found)
+        return marks, changed
+
+    def _take_rows(self, rows: Rows, marks: Mapping[str, Marks], until: int) -> LeftOut:
+        """Rows, and outcomes of theirs or of rows that are ahead: all that is ahead is sorted and joined again."""
+        new, left_out = self._new(rows, until)
+        merged, repeated = Rows.joined([self.ahead.rows, new]).in_order()[0].unique()
+        firsts = {}
+        for name, arrived in marks.items():
+            earlier = (raw(self.ahead.rows, self.ahead.firsts[name]), self.waiting[name])
+            firsts[name], self.waiting[name] = join(merged, Marks.joined([*earlier, arrived]))
+        self.ahead = Segment(self.frame, merged, firsts)
+        return left_out + repeated
+
+    def _take_marks(self, name: str, marks: Marks) -> None:
+        """Outcomes of rows that are ahead; others wait for their request."""
+        if not len(marks):
+            return
+        places = self.ahead.rows.index.find(marks.id)
+        found = places >= 0
+        ours = marks.take(found)
+        self.ahead.firsts[name].add(places[found], ours.micros, ours.value)
+        self.waiting[name] = Marks.joined([self.waiting[name], marks.take(~found)])
+
+    def _new(self, rows: Rows, until: int) -> tuple[Rows, LeftOut]:
+        """The rows of this step that were not there before."""
+        left_out = LeftOut()
+        outside = rows.micros < self.frame.begin_micros
+        if outside.any():
+            rows = rows.take(~outside)
+        if self.memory is not None:
+            stale = rows.micros <= until - self.frame.longest - self.memory
+            if stale.any():
+                left_out += LeftOut.of("too_late", rows.arm[stale])
+                rows = rows.take(~stale)
+        for segment in reversed(self.looked_at if len(rows) else []):
+            known = segment.rows.index.find(rows.id) >= 0
+            if known.any():
+                left_out += LeftOut.of("duplicate", rows.arm[known])
+                rows = rows.take(~known)
+        return rows, left_out

@@ -1,0 +1,184 @@
+"""The two log tables as a thing that grows: everything, or what came since a position; and straight to rows and outcomes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from holdfast.errors import UserError
+from holdfast.evidence import outcomes as outcome_log
+from holdfast.evidence import rows as prediction_log
+from holdfast.evidence._files import Appended, Asked, Given, Piece, appended
+from holdfast.evidence._room import Room
+from holdfast.evidence._threads import at_once, in_threads
+from holdfast.evidence.left_out import LeftOut
+from holdfast.evidence.outcomes import Outcomes, outcomes_room, parse_outcomes, settled_outcomes
+from holdfast.evidence.rows import BATCH_ROWS, Rows, parse, rows_room, settled
+
+Position = Mapping[str, Any]  # JSON; what it holds is the log's own affair
+
+_PREDICTIONS = Asked("prediction", prediction_log.REQUIRED, prediction_log.OPTIONAL)
+_OUTCOMES = Asked("outcome", outcome_log.REQUIRED, outcome_log.OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of both logs in the order in which they were appended; `unfinished` names files that could not be parsed yet."""
+
+    predictions: pa.Table
+    outcomes: pa.Table
+    unfinished: tuple[str, ...] = ()
+
+
+class PredictionLog(Protocol):
+    """Something that has the two log tables."""
+
+    def read(self, after: Position | None) -> tuple[Slice, Position]:
+        """What was appended since `after` (None: everything), and the position after it.
+
+        OutsideError (`log_unavailable`) where it cannot be read, UserError where it is no such log.
+        """
+        ...
+
+
+class MemoryLog:
+    """The two tables in memory; `append` adds to them."""
+
+    def __init__(self, predictions: pa.Table | None = None, outcomes: pa.Table | None = None) -> None:
+        self._predictions: list[pa.Table] = []
+        self._outcomes: list[pa.Table] = []
+        self.append(predictions, outcomes)
+
+    def append(self, predictions: pa.Table | None = None, outcomes: pa.Table | None = None) -> None:
+        """Rows at the end of either table."""
+        if predictions is not None:
+            self._predictions.append(predictions)
+        if outcomes is not None:
+            self._outcomes.append(outcomes)
+
+    def read(self, after: Position | None) -> tuple[Slice, Position]:
+        begins = after or {"predictions": 0, "outcomes": 0}
+        predictions = _table(self._predictions[begins["predictions"] :], _PREDICTIONS)
+        outcomes = _table(self._outcomes[begins["outcomes"] :], _OUTCOMES)
+        return Slice(predictions, outcomes), {"predictions": len(self._predictions), "outcomes": len(self._outcomes)}
+
+
+class FileLog:
+    """The two tables as files: each a folder of Parquet files, a Parquet file, or a CSV file. Only needed columns are read.
+
+    A folder grows by whole new files, of which one that cannot be parsed yet is left for the next time (the slice names it); a
+    file grows by rows at its end. Without `outcomes` there are none.
+    """
+
+    def __init__(self, predictions: Path, outcomes: Path | None = None) -> None:
+        self.predictions, self.outcomes = Path(predictions), None if outcomes is None else Path(outcomes)
+
+    def read(self, after: Position | None) -> tuple[Slice, Position]:
+        predictions, outcomes = self.appended(after)
+        rows, marks = _read(predictions, _PREDICTIONS), _read(outcomes, _OUTCOMES)
+        return Slice(rows, marks, _unfinished(predictions, outcomes)), _position(predictions, outcomes)
+
+    def appended(self, after: Position | None) -> tuple[Appended, Appended]:
+        """What `read` reads, as pieces that are not read yet."""
+        predictions = appended(self.predictions, _PREDICTIONS, after and after["predictions"])
+        if self.outcomes is None:
+            return predictions, Appended([], {})
+        return predictions, appended(self.outcomes, _OUTCOMES, after and after["outcomes"])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was appended to a log, clean: see `clean` and `clean_outcomes`."""
+
+    rows: Rows
+    outcomes: Outcomes
+    left_out: LeftOut
+    position: Position
+    unfinished: tuple[str, ...] = ()
+
+
+def take(log: PredictionLog, after: Position | None = None, names: Sequence[str] = ()) -> Taken:
+    """What was appended since `after`, with the outcomes called one of `names`: `read` and cleaning in one.
+
+    Of files, pieces are read and cleaned one by one, several at a time, so the text of ids is never all in memory.
+    """
+    if isinstance(log, FileLog):
+        predictions, outcomes = log.appended(after)
+        position, unfinished = _position(predictions, outcomes), _unfinished(predictions, outcomes)
+        pieces = (predictions.pieces, outcomes.pieces)
+    else:
+        found, position = log.read(after)
+        unfinished = found.unfinished
+        pieces = (_given(found.predictions, _PREDICTIONS), _given(found.outcomes, _OUTCOMES))
+    wanted = list(dict.fromkeys(names))
+    room, marks_room = rows_room(_count(pieces[0])), outcomes_room(_count(pieces[1]))
+    in_threads(lambda task: _fill(room, *task, parse), _placed(pieces[0]))
+    tasks: list[Callable[[], Any]] = [lambda: settled(room)]  # while outcomes are read
+    tasks += [
+        functools.partial(_fill, marks_room, *task, lambda batch: parse_outcomes(batch, wanted))
+        for task in _placed(pieces[1])
+    ]
+    (rows, left_out), *_ = at_once(room.count + marks_room.count, *tasks)
+    marks, lost = settled_outcomes(marks_room, wanted)
+    return Taken(rows, marks, left_out + lost, position, unfinished)
+
+
+def _fill(room: Room, begin: int, piece: Piece, parsed: Callable[[pa.RecordBatch], Sequence[Any]]) -> None:
+    """Read one piece, whose first row is row `begin`."""
+    for batch in piece():
+        room.put(begin, parsed(batch))
+        begin += batch.num_rows
+
+
+def _count(pieces: Sequence[Piece]) -> int:
+    return sum(piece.rows for piece in pieces)
+
+
+def _placed(pieces: Sequence[Piece]) -> list[tuple[int, Piece]]:
+    """The pieces, each with the number of its first row."""
+    begins = np.cumsum([0, *(piece.rows for piece in pieces)])
+    return [(int(begin), piece) for begin, piece in zip(begins, pieces, strict=False)]
+
+
+def _given(table: pa.Table, asked: Asked) -> list[Piece]:
+    asked.among(table.schema)
+    return [Given(batch) for batch in table.to_batches(max_chunksize=BATCH_ROWS)]
+
+
+def _read(found: Appended, asked: Asked) -> pa.Table:
+    return _table([pa.Table.from_batches([batch]) for piece in found.pieces for batch in piece()], asked)
+
+
+def _table(tables: list[pa.Table], asked: Asked) -> pa.Table:
+    """One table with the needed columns only; text is plain text, so that tables of different writers fit."""
+    if not tables:
+        kinds = {"time": pa.timestamp("us", "UTC"), "value": pa.float64()}
+        return pa.table({name: pa.array([], kinds.get(name, pa.string())) for name in asked.required})
+    plain = [_plain(table.select(asked.among(table.schema))) for table in tables]
+    try:
+        return pa.concat_tables(plain, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(
+            f"The parts of the {asked.what} log do not fit together: {error}.", reason_code="bad_log"
+        ) from error
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+    return table
+
+
+def _position(predictions: Appended, outcomes: Appended) -> Position:
+    return {"predictions": predictions.position, "outcomes": outcomes.position}
+
+
+def _unfinished(predictions: Appended, outcomes: Appended) -> tuple[str, ...]:
+    return (*predictions.unfinished, *outcomes.unfinished)
