@@ -39,7 +39,12 @@ PREDICTION_SCHEMA = pa.schema(
     ]
 )
 OUTCOME_SCHEMA = pa.schema(
-    [("prediction_id", pa.string()), ("time", pa.timestamp("us", "UTC")), ("name", pa.string()), ("value", pa.float64())]
+    [
+        ("prediction_id", pa.string()),
+        ("time", pa.timestamp("us", "UTC")),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+    ]
 )
 
 
@@ -52,11 +57,19 @@ def make(seed: int, count: int = 120, *, repeats: bool = True) -> tuple[list[Row
     if repeats:
         for row in rng.sample(rows, count // 10):
             again = dict(row)
-            if rng.random() < 0.5 and (row["time"] or 0) >= BEGIN:  # who comes before the step and in it is two requests
-                again |= {"time": max(_moment(rng), BEGIN), "variant": rng.choice(["champion", "canary"]), "unit": rng.choice(units)}
+            if (
+                rng.random() < 0.5 and (row["time"] or 0) >= BEGIN
+            ):  # who comes before the step and in it is two requests
+                again |= {
+                    "time": max(_moment(rng), BEGIN),
+                    "variant": rng.choice(["champion", "canary"]),
+                    "unit": rng.choice(units),
+                }
             rows.append(again)
     rng.shuffle(rows)
-    outcomes = [_outcome(rng, row) for row in rows for _ in range(rng.choice([0, 1, 1, 1, 2, 3])) if row["time"] is not None]
+    outcomes = [
+        _outcome(rng, row) for row in rows for _ in range(rng.choice([0, 1, 1, 1, 2, 3])) if row["time"] is not None
+    ]
     for outcome in rng.sample(outcomes, len(outcomes) // 10):
         outcomes.append({**outcome, "time": outcome["time"] + rng.choice([0, 1, 10 * US])})
     for _ in range(count // 20):

@@ -29,7 +29,11 @@ def clean_rows(predictions: list[Row]) -> list[Row]:
     usable = [
         row
         for row in predictions
-        if row["variant"] in ARM and row["unit"] and row["prediction_id"] and row["time"] is not None and not row.get("override")
+        if row["variant"] in ARM
+        and row["unit"]
+        and row["prediction_id"]
+        and row["time"] is not None
+        and not row.get("override")
     ]
     seen, found = set(), []
     for row in sorted(usable, key=lambda row: row["time"]):

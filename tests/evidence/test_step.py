@@ -79,7 +79,9 @@ def test_every_look_is_what_the_reference_says_however_the_log_is_fed_and_asked(
     for kind, log in enumerate((rows, outcomes)):
         for row in log:
             moment = ((row["time"] or BEGIN) - BEGIN) / US
-            last = next((k for k, (begin, looks, look) in enumerate(blocks) if moment <= begin + looks * look), len(blocks) - 1)
+            last = next(
+                (k for k, (begin, looks, look) in enumerate(blocks) if moment <= begin + looks * look), len(blocks) - 1
+            )
             feeds[rng.randint(0, last)][kind].append(row)
     step, fed_rows, fed_outcomes = new_step(keep=rng.random() < 0.5), [], []
     looks = []
@@ -157,7 +159,9 @@ def test_the_sample_at_every_look_is_that_of_the_units_so_far() -> None:
         found = []
         for begin in range(0, SECONDS, LOOK * looks):
             evidence = step.block(begin, min(looks, (SECONDS - begin) // LOOK), LOOK)
-            found += list(zip(evidence.sampled.tolist(), evidence.level.tolist(), evidence.crossed.tolist(), strict=True))
+            found += list(
+                zip(evidence.sampled.tolist(), evidence.level.tolist(), evidence.crossed.tolist(), strict=True)
+            )
         every.append(found)
     assert every[0] == every[1] == every[2]
     assert every[0][0][1] < every[0][-1][1]

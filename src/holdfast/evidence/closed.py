@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from holdfast.data.hashing import Hashes, as_numpy
 from holdfast.evidence._arrow import arrow_numbers
-from holdfast.evidence._threads import at_once
 from holdfast.evidence.books import Books, add
 from holdfast.evidence.contributions import contribution, micros_of
 from holdfast.evidence.firsts import First
@@ -54,10 +53,9 @@ def closed_of(
         int(np.searchsorted(rows.micros, moment)) for moment in (frame.begin_micros, max(latest, frame.begin_micros))
     )
     codes, first = first_requests(rows.unit[begin:end])
-    there = first >= 0
-    first = np.where(there, first + begin, 0)
-    ends = rows.micros[first] + window if len(first) else first
-    closed = there & (ends <= latest)
+    first += begin
+    ends = rows.micros[first] + window
+    closed = ends <= latest
     cells = rows.take(first).cell
     ends[~closed] = frame.begin_micros  # before all of its requests
     units, found = np.zeros((1, ARMS, BUCKETS)), Books(frame)
@@ -73,26 +71,12 @@ def closed_of(
 
 
 def first_requests(units: Hashes) -> tuple[npt.NDArray[np.int32], Ints]:
-    """A number for each request's unit, (n,), and where the unit of each number comes first (−1: no unit has the number).
-
-    Units with an even hash have even numbers, the others odd ones, so that two threads can give them.
-    """
-    codes = np.empty(len(units), np.int32)
-
-    def number(odd: int) -> Ints:
-        places = np.flatnonzero((units & np.uint64(1)) == odd)
-        encoded = as_numpy(arrow_numbers(units[places]).dictionary_encode().indices)
-        codes[places] = 2 * encoded + odd
-        highest = np.maximum.accumulate(encoded)  # numbers are given in the order in which units come
-        new = np.ones(len(encoded), np.bool_)
-        new[1:] = highest[1:] > highest[:-1]
-        return places[new]
-
-    firsts = at_once(len(units), lambda: number(0), lambda: number(1))
-    found = np.full(2 * max(map(len, firsts)), -1, np.int64)
-    for odd, first in enumerate(firsts):
-        found[odd : 2 * len(first) : 2] = first
-    return codes, found
+    """A number for each request's unit in the order in which units come, (n,), and where each comes first, (units,)."""
+    codes: npt.NDArray[np.int32] = as_numpy(arrow_numbers(units).dictionary_encode().indices)
+    highest = np.maximum.accumulate(codes)
+    new = np.ones(len(codes), np.bool_)
+    new[1:] = highest[1:] > highest[:-1]
+    return codes, np.flatnonzero(new)
 
 
 def _enter(books: Books, rows: Rows, firsts: Mapping[str, First], places: Ints, cells: Ints) -> None:

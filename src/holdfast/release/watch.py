@@ -83,8 +83,9 @@ class LogWatch:
         assert attempt.since is not None  # noqa: S101 - the caller looked
         seconds = int((now - datetime.fromisoformat(attempt.since)) / timedelta(seconds=1))
         if seconds > self._until:
-            if self._until == 0 and seconds > CATCH_UP:
-                self._advance(attempt, CATCH_UP, seconds // CATCH_UP)
+            if self._until == 0:
+                looks = min(seconds, CATCH_UP)
+                self._advance(attempt, looks, seconds // looks)
             if seconds > self._until:
                 self._advance(attempt, 1, seconds - self._until)
         return self._last
