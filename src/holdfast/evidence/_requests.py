@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from holdfast.evidence._segments import Segment, compacted, united
+from holdfast.evidence._segments import Segment, compacted, located, united
 from holdfast.evidence.books import Books
 from holdfast.evidence.frame import Frame, Span
 from holdfast.evidence.left_out import LeftOut
@@ -43,15 +43,16 @@ class Requests:
         """
         if not self._rows and not self._marks:
             return LeftOut()
-        fed, came = self._rows, Outcomes.joined(self._marks)
+        rows, came = Rows.joined(self._rows), Outcomes.joined(self._marks)
         self._rows, self._marks = [], []
+        rows, left_out = self._of_step(rows, until)
         self.looked_at = compacted(self.frame, self.looked_at)
-        left_out, marks = LeftOut(), {}
-        for name in self.frame.outcomes:
-            marks[name], changed = self._correct(name, came.of(name), books)
+        marks = {name: came.of(name) for name in self.frame.outcomes}
+        if self.looked_at:
+            rows, marks, changed = self._known(rows, marks, books)
             left_out += changed
-        if fed:
-            return left_out + self._take_rows(Rows.joined(fed), marks, until)
+        if len(rows):
+            return left_out + self._take_rows(rows, marks)
         for name, new in marks.items():
             self._take_marks(name, new)
         return left_out
@@ -98,29 +99,43 @@ class Requests:
     def _unknown(self, name: str, count: int) -> LeftOut:
         return LeftOut({f"unknown:{measure}": (0, 0, count) for measure in self.frame.outcomes[name]})
 
-    def _correct(self, name: str, marks: Marks, books: Books) -> tuple[Marks, LeftOut]:
-        """Give outcomes to requests that were looked at; returns the others."""
-        changed = LeftOut()
-        for segment in reversed(self.looked_at):  # most outcomes follow their request soon
-            if not len(marks):
-                break
-            places = segment.rows.index.find(marks.id)
-            found = places >= 0
-            if found.any():
-                changed += segment.attach(name, places[found], marks.take(found), books)
-                marks = marks.take(~found)
-        return marks, changed
+    def _of_step(self, rows: Rows, until: int) -> tuple[Rows, LeftOut]:
+        """The rows of this step, without those that come so late that repetitions could no longer be told."""
+        outside = rows.micros < self.frame.begin_micros
+        if outside.any():
+            rows = rows.take(~outside)
+        if self.memory is None:
+            return rows, LeftOut()
+        stale = rows.micros <= until - self.frame.longest - self.memory
+        if not stale.any():
+            return rows, LeftOut()
+        return rows.take(~stale), LeftOut.of("too_late", rows.arm[stale])
 
-    def _take_rows(self, rows: Rows, marks: Mapping[str, Marks], until: int) -> LeftOut:
+    def _known(self, rows: Rows, marks: dict[str, Marks], books: Books) -> tuple[Rows, dict[str, Marks], LeftOut]:
+        """Without the rows that were looked at before, and without the outcomes of such rows, which are put right there."""
+        given = [rows.id, *(some.id for some in marks.values())]
+        number, places = located(self.looked_at, np.concatenate(given))
+        ends = np.cumsum([len(ids) for ids in given])
+        again = number[: len(rows)] >= 0
+        changed = LeftOut.of("duplicate", rows.arm[again])
+        others = {}
+        for (name, some), begin, end in zip(marks.items(), ends[:-1], ends[1:], strict=True):
+            segments, rows_there = number[begin:end], places[begin:end]
+            for n in np.unique(segments[segments >= 0]):
+                ours = segments == n
+                changed += self.looked_at[n].attach(name, rows_there[ours], some.take(ours), books)
+            others[name] = some.take(segments < 0)
+        return (rows.take(~again) if again.any() else rows), others, changed
+
+    def _take_rows(self, rows: Rows, marks: Mapping[str, Marks]) -> LeftOut:
         """Rows, and outcomes of theirs or of rows that are ahead: all that is ahead is sorted and joined again."""
-        new, left_out = self._new(rows, until)
-        merged, repeated = Rows.joined([self.ahead.rows, new]).in_order()[0].unique()
+        merged, repeated = Rows.joined([self.ahead.rows, rows]).in_order()[0].unique()
         firsts = {}
         for name, arrived in marks.items():
             earlier = (raw(self.ahead.rows, self.ahead.firsts[name]), self.waiting[name])
             firsts[name], self.waiting[name] = join(merged, Marks.joined([*earlier, arrived]))
         self.ahead = Segment(self.frame, merged, firsts)
-        return left_out + repeated
+        return repeated
 
     def _take_marks(self, name: str, marks: Marks) -> None:
         """Outcomes of rows that are ahead; others wait for their request."""
@@ -131,21 +146,3 @@ class Requests:
         ours = marks.take(found)
         self.ahead.firsts[name].add(places[found], ours.micros, ours.value)
         self.waiting[name] = Marks.joined([self.waiting[name], marks.take(~found)])
-
-    def _new(self, rows: Rows, until: int) -> tuple[Rows, LeftOut]:
-        """The rows of this step that were not there before."""
-        left_out = LeftOut()
-        outside = rows.micros < self.frame.begin_micros
-        if outside.any():
-            rows = rows.take(~outside)
-        if self.memory is not None:
-            stale = rows.micros <= until - self.frame.longest - self.memory
-            if stale.any():
-                left_out += LeftOut.of("too_late", rows.arm[stale])
-                rows = rows.take(~stale)
-        for segment in reversed(self.looked_at if len(rows) else []):
-            known = segment.rows.index.find(rows.id) >= 0
-            if known.any():
-                left_out += LeftOut.of("duplicate", rows.arm[known])
-                rows = rows.take(~known)
-        return rows, left_out

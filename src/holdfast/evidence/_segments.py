@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from holdfast.data.hashing import Hashes
 from holdfast.evidence._index import Places
 from holdfast.evidence.books import Books
 from holdfast.evidence.contributions import contribution, fates
 from holdfast.evidence.firsts import First
 from holdfast.evidence.frame import Frame, Span
 from holdfast.evidence.left_out import LeftOut
+from holdfast.evidence.measures import Measure
 from holdfast.evidence.outcomes import Marks
 from holdfast.evidence.rows import Rows
 
-LARGEST = 1 << 19  # rows of what small segments are put together to
+LARGEST = 1 << 20  # rows of what small segments are put together to
 
 
 class Segment:
@@ -63,22 +66,35 @@ class Segment:
 
         Returns by how much the fates of outcomes have changed.
         """
-        touched = np.unique(places)
+        touched, before, after = self.firsts[name].changed(places, marks.micros, marks.value)
         rows, measures = self.rows.take(touched), self.frame.outcomes[name]
-        before = self.firsts[name].take(touched)
-        self.firsts[name].add(places, marks.micros, marks.value)
-        after = self.firsts[name].take(touched)
         changed = LeftOut()
         for measure in measures.values():
-            changed += fates(measure, rows, after) - fates(measure, rows, before)
+            changed += fates(measure, rows, after)
+            if before is not None:
+                changed -= fates(measure, rows, before)
         for delay, of_delay in self.frame.by_delay.items():
-            known = int(np.searchsorted(touched, self.counted[delay]))
-            for measure_name in measures.keys() & of_delay.keys() if known else ():
-                some = rows.take(slice(0, known))
-                for sign, first in ((-1, before), (1, after)):
-                    given = contribution(measures[measure_name], some, first.alone(slice(0, known)))
-                    books.enter(measure_name, some.cell, given, sign=sign)
+            counted = touched < self.counted[delay]
+            if counted.any():
+                for measure_name in measures.keys() & of_delay.keys():
+                    self._correct(measure_name, of_delay[measure_name], rows, (before, after), counted, books)
         return changed
+
+    def _correct(
+        self,
+        name: str,
+        measure: Measure,
+        rows: Rows,
+        firsts: tuple[First | None, First],
+        counted: npt.NDArray[np.bool_],
+        books: Books,
+    ) -> None:
+        """Take back what the counted ones of `rows` contributed with the outcomes they had, and add what they do now."""
+        places = np.flatnonzero(counted)
+        some = rows.take(places)
+        for sign, first in zip((-1, 1), firsts, strict=True):
+            alone = First.none(len(places)) if first is None else first.alone(places)
+            books.enter(name, some.cell, contribution(measure, some, alone), sign=sign)
 
     def fates(self) -> LeftOut:
         """What became of the outcomes of all rows."""
@@ -87,6 +103,22 @@ class Segment:
             for measure in measures.values():
                 found += fates(measure, self.rows, self.firsts[name])
         return found
+
+
+def located(segments: Sequence[Segment], ids: Hashes) -> tuple[Places, Places]:
+    """The number of the segment in which each id is, −1 where it is in none, and its row there, (m,)."""
+    number, places = np.full(len(ids), -1, np.int64), np.full(len(ids), -1, np.int64)
+    missing = (
+        np.argsort(ids) if len(segments) and len(ids) else np.empty(0, np.int64)
+    )  # neighbours are looked for together
+    for n in range(len(segments) - 1, -1, -1):  # most outcomes follow their request soon
+        if not len(missing):
+            break
+        found = segments[n].rows.index.find(ids[missing])
+        there = found >= 0
+        number[missing[there]], places[missing[there]] = n, found[there]
+        missing = missing[~there]
+    return number, places
 
 
 def united(frame: Frame, segments: Sequence[Segment]) -> Segment:

@@ -85,10 +85,10 @@ def bursts_by_look(frame: Frame, known: Faults, new: Faults, span: Span) -> tupl
     every = known.merged(frame, [new])
     if not len(new):
         return found, every.recent(frame, span.end)
-    late = new.micros <= span.begin
-    again = np.isin(every.stretch(frame), new.take(late).stretch(frame))
-    micros, margins = every.margins(frame)
-    fell = again | (micros > span.begin)
+    judged = every.take(np.isin(every.stretch(frame), new.stretch(frame)))
+    late = new.take(new.micros <= span.begin)
+    micros, margins = judged.margins(frame)
+    fell = np.isin(judged.stretch(frame), late.stretch(frame)) | (micros > span.begin)
     np.maximum.at(found, span.look_of(micros[fell]), margins[fell])
     return found, every.recent(frame, span.end)
 

@@ -50,6 +50,16 @@ class First:
             part = slice(begin, begin + _CHUNK)
             self._add(at[part], micros[part], value[part])
 
+    def changed(self, at: Places, micros: Ints, value: Floats) -> tuple[Places, First | None, First]:
+        """`add`, and: the requests concerned, what they had before (None: nothing at all), and what they have now."""
+        if not (_shared(at) | (self.when[at] != NEVER)).any():
+            self.when[at], self.value[at] = micros, value
+            return at, None, First(micros, value, _no_others())
+        touched = np.unique(at)
+        before = self.take(touched)
+        self.add(at, micros, value)
+        return touched, before, self.take(touched)
+
     def alone(self, places: Any) -> First:
         """Of the requests at `places` (row numbers, or a slice, which copies nothing), without the others."""
         return First(self.when[places], self.value[places], _no_others())

@@ -152,7 +152,7 @@ def status(ledger: Ledger, model: str) -> dict[str, Any]:
         "drill": None if state.drill is None else dataclasses.asdict(state.drill),
         "routing": None if state.routing is None else state.routing.to_json(),
         "history": rows(events),
-        "story": story(events),
+        "story": story(events, every=False),
     }
 
 

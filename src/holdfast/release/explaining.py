@@ -9,6 +9,7 @@ from holdfast.errors import UserError
 from holdfast.ledger import Event
 from holdfast.release.attempt import Attempt
 from holdfast.release.canary.plan import CanaryPlan
+from holdfast.release.canary.telling import subject
 from holdfast.release.state import evolve, fold
 from holdfast.release.story import story
 from holdfast.verdict import Report, Verdict
@@ -60,7 +61,7 @@ def plan_lines(plan: CanaryPlan) -> tuple[str, ...]:
         amount = f"{guardrail.margin:.1%}" if guardrail.relative else f"{guardrail.margin:g}"
         ways = {"drop": "may drop by", "rise": "may rise by", "both": "may change by"}[guardrail.harm]
         lines.append(
-            f"{guardrail.name} {ways} {amount} (α {plan.harm_alpha(plan.last, guardrail):.4f} in the last step)"
+            f"{subject(guardrail)} {ways} {amount} (α {plan.harm_alpha(plan.last, guardrail):.4f} in the last step)"
         )
     return tuple(lines)
 

@@ -14,6 +14,7 @@ from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.left_out import LeftOut
 from holdfast.evidence.log import Position, PredictionLog, take
 from holdfast.evidence.measures import Measure
+from holdfast.evidence.outcomes import Outcomes
 from holdfast.evidence.rows import Rows
 from holdfast.evidence.step import Step
 from holdfast.evidence.sums import Closed, Evidence
@@ -37,6 +38,7 @@ class LogWatch:
     def __init__(self, log: PredictionLog, store: Store, model: str) -> None:
         self.log, self.store, self.model = log, store, model
         self._key: tuple[str, int, str | None] | None = None
+        self._series: Series | None = None
 
     def look(self, attempt: Attempt, now: datetime) -> Sighting | None:
         """The judgement at `now`; None in the first second of a step. OutsideError where the log or the store is away."""
@@ -44,6 +46,8 @@ class LogWatch:
             return None
         key = (attempt.id, attempt.shifted, attempt.since)
         if key != self._key:
+            if self._key is None or self._key[0] != attempt.id:
+                self._series = Series(attempt.plan)
             self._begin(attempt)
             self._key = key
         self._read(attempt)
@@ -70,12 +74,11 @@ class LogWatch:
         self._position: Position | None = None
         self._until = 0
         self._last: Evidence | None = None
-        self._series = Series(plan)
         self._unfinished: tuple[str, ...] = ()
 
     def _read(self, attempt: Attempt) -> None:
         taken = take(self.log, self._position, outcomes_of(attempt.plan))
-        self._step.feed(ours(taken.rows, attempt), taken.outcomes, taken.left_out)
+        self._step.feed(ours(taken.rows, attempt), since(taken.outcomes, _micros(attempt.since or "")), taken.left_out)
         self._position, self._unfinished = taken.position, taken.unfinished
 
     def _evidence(self, attempt: Attempt, now: datetime) -> Evidence | None:
@@ -96,6 +99,7 @@ class LogWatch:
         found = self._step.block(self._until, looks, look)
         self._until += looks * look
         self._last = found.at(-1)
+        assert self._series is not None  # noqa: S101 - the first look made it
         self._series.add(attempt.step, found, _hours(attempt.began, attempt.since))
 
     def _due(self, attempt: Attempt, seconds: float) -> int | None:
@@ -123,7 +127,7 @@ class LogWatch:
         report = canary_report(
             attempt.plan,
             judgement,
-            self._series.points(),
+            {} if self._series is None else self._series.points(),
             hours=hours,
             created=utc_text(now),
             model=self.model,
@@ -154,6 +158,11 @@ def ours(rows: Rows, attempt: Attempt) -> Rows:
         kept &= rows.epoch == attempt.shifted
     found = rows if kept.all() else rows.take(kept)
     return found if attempt.plan.sticky == "unit" else replace(found.core(), unit=found.id)
+
+
+def since(outcomes: Outcomes, micros: int) -> Outcomes:
+    """Without the outcomes from before a step, which are of requests from before it."""
+    return outcomes.take({name: marks.micros >= micros for name, marks in outcomes.by_name.items()})
 
 
 def _micros(text: str) -> int:

@@ -44,7 +44,7 @@ def course_of(check: CheckResult) -> Course | None:
         return None
     limits = _limits(check)
     low, high = _range(points, limits)
-    first, last = 0.0, float(points[-1]["hours"]) or 1.0
+    first, last = _span(points)
 
     def x(hours: float) -> float:
         return round(_LEFT + (hours - first) / (last - first) * (WIDTH - _LEFT - _RIGHT), 1)
@@ -67,6 +67,12 @@ def course_of(check: CheckResult) -> Course | None:
         hours=tuple((x(hours), _hours(hours)) for hours in _ticks(first, last)),
         values=tuple((y(value), figure(check, value)) for value in _ticks(low, high, 4)),
     )
+
+
+def _span(points: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The hours shown: from the very beginning, unless nothing is known of most of it."""
+    first, last = float(points[0]["hours"]), float(points[-1]["hours"]) or 1.0
+    return (0.0 if first < 0.05 * last else first), last
 
 
 def _limits(check: CheckResult) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import tempfile
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from tests.release.routers.proxies import HAProxy, Nginx, Servers, needs
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files() -> Iterator[None]:
     """Locks and folders of proxies in one short folder: a unix socket's path has some 100 characters."""
+    multiprocessing.util.get_temp_dir()  # made now, where it outlives the folder below
     with tempfile.TemporaryDirectory(prefix="hf-") as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", place)
         yield

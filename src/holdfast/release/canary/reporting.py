@@ -10,7 +10,7 @@ from holdfast._version import __version__
 from holdfast.release.canary.judgement import Decision, Judgement
 from holdfast.release.canary.plan import CanaryPlan
 from holdfast.store import canonical_json, digest
-from holdfast.verdict import Report
+from holdfast.verdict import CheckResult, Report
 
 WORDS = {
     Decision.CONTINUE: "still open",
@@ -36,7 +36,8 @@ def canary_report(
     inputs: Mapping[str, Any] | None = None,
 ) -> Report:
     """The report of one judgement; `series` are courses by guardrail, `hours` since the first request, `created` UTC text."""
-    drawn = tuple(replace(check, series=tuple(series.get(check.name, ()))) for check in judgement.checks)
+    over = judgement.decision in (Decision.ROLL_BACK, Decision.INVALID, Decision.PROMOTE)
+    drawn = tuple(_drawn(check, series, over=over) for check in judgement.checks)
     return Report(
         title="Canary",
         checks=drawn,
@@ -54,6 +55,13 @@ def canary_report(
         notices=(told(judgement, hours), *notices),
         created=created,
         holdfast=__version__,
+    )
+
+
+def _drawn(check: CheckResult, series: Mapping[str, Iterable[Mapping[str, Any]]], *, over: bool) -> CheckResult:
+    """The check with its course; once it is decided, what is still open only informs."""
+    return replace(
+        check, series=tuple(series.get(check.name, ())), on_inconclusive="report" if over else check.on_inconclusive
     )
 
 

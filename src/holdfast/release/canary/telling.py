@@ -17,6 +17,7 @@ from holdfast.verdict import CheckResult, Verdict
 
 _DIRECTIONS: Mapping[Harm, Literal["higher", "lower"] | None] = {"drop": "higher", "rise": "lower", "both": None}
 SEQUENCE = "asymptotic confidence sequence, clustered by unit"
+LEAST_YOUNG = 0.001  # a smaller share of open requests is not worth a sentence
 BOUNDARY = "group-sequential boundary, clustered by unit"
 
 
@@ -33,7 +34,7 @@ def rollback_check(
     elif harmlessness_is_shown(question):
         verdict = Verdict.PASS
     check = _check(plan, question, alpha, verdict, SEQUENCE, question.guardrail.name, decides=decides)
-    if young is None:
+    if young is None or young < LEAST_YOUNG:
         return check
     message = f"{check.message} {young:.1%} of the canary's requests are still open."
     return replace(check, message=message, details={**check.details, "open": young})
@@ -176,7 +177,17 @@ def _sentence(question: Question, found: Interval, verdict: Verdict, shortage: s
     }[verdict]
     limit = figure(guardrail, threshold(guardrail)).lstrip("+")
     limit = f"±{limit.lstrip('−')}" if guardrail.harm == "both" else limit
-    return f"{guardrail.name} of the canary differs by {estimate} [{low}, {high}], {said} {limit}."
+    return f"{subject(guardrail)} differs by {estimate} [{low}, {high}], {said} {limit}."
+
+
+def subject(guardrail: GuardrailPlan) -> str:
+    """What is compared, in words."""
+    measure = guardrail.measure
+    if measure.source == "latency":
+        return f"the canary's share of requests slower than {measure.slower_than_ms:.3g} ms"
+    if measure.source == "error":
+        return "the canary's share of faults"
+    return "the canary's number of requests" if measure.source == "requests" else f"{guardrail.name} of the canary"
 
 
 def figure(guardrail: GuardrailPlan, value: float) -> str:
