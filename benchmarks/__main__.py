@@ -8,7 +8,15 @@ import platform
 import sys
 import time
 
-NAMES = ("imports", "nothing_to_do", "gate_statistics", "data_check", "champion_elsewhere", "bisection", "router_rollback")
+NAMES = (
+    "imports",
+    "nothing_to_do",
+    "gate_statistics",
+    "data_check",
+    "champion_elsewhere",
+    "bisection",
+    "router_rollback",
+)
 
 
 def main(names: list[str]) -> None:
