@@ -48,7 +48,7 @@ def rollback_question(plan: CanaryPlan, step: int, guardrail: GuardrailPlan, evi
     """Is harm shown? By the confidence sequence, which may be asked at every moment."""
     sums = evidence.sums[guardrail.name]
     if guardrail.measure.source == "requests":
-        sums = _over_expectation(sums, plan.steps[step].share)
+        sums = _per_unit(sums, evidence, plan.steps[step].share)
     with np.errstate(divide="ignore"):
         information = 1 / (1 / evidence.units).sum(axis=-1)
     quantile = anytime_quantile(information, plan.harm_alpha(step, guardrail))
@@ -130,7 +130,15 @@ def _against_margin(question: Question, side: int) -> ArmDifference:
     )
 
 
-def _over_expectation(requests: Sums, share: float) -> Sums:
-    """Requests of each bucket over what the share lets expect: how many units there are is part of the variance then."""
-    whole = np.array([1 - share, share]) / BUCKETS
-    return Sums(total=requests.total, mass=np.broadcast_to(whole[:, None], (ARMS, BUCKETS)), within=False)
+def _per_unit(requests: Sums, evidence: Evidence, share: float) -> Sums:
+    """Requests over units.
+
+    While every unit is in the sample they are counted, so that a broken assignment is no change of requests per unit. Later
+    their number is what the share lets expect: an estimate from the sample would be less sure than that. Either way how many
+    units fall into a bucket is part of the variance.
+    """
+    expected = evidence.units.sum(axis=-1)[..., None] * np.array([1 - share, share])
+    units = np.where(evidence.level[..., None] == 0, evidence.units, expected) / BUCKETS
+    return Sums(
+        total=requests.total, mass=np.broadcast_to(units[..., None], (*units.shape[:-1], ARMS, BUCKETS)), within=False
+    )
