@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ ARM = {"champion": 0, "canary": 1}
 US = 1_000_000
 
 
+@functools.cache
 def hashed(text: str) -> int:
     return int(hash_array(pa.array([text]))[0])
 

@@ -12,14 +12,15 @@ from holdfast.evidence._index import Index, time_order
 IDS = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 2**64 - 1), st.integers(2**40, 2**40 + 20)), max_size=60)
 
 
-@pytest.fixture(params=["small", "large"], autouse=True)
+@pytest.fixture(params=["few", "many"])
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once as it is for few ids, and once by the way that millions go."""
-    if request.param == "large":
+    if request.param == "many":
         for name, value in {"_FEW": 0, "_LOOKED_UP": 16, "_PART": 4}.items():
             monkeypatch.setattr(_index, name, value)
 
 
+@pytest.mark.usefixtures("pieces")
 @given(IDS, IDS)
 def test_ids_are_found_where_they_stand_first(ids: list[int], wanted: list[int]) -> None:
     expected = [ids.index(one) if one in ids else -1 for one in [*wanted, *ids]]
@@ -27,6 +28,7 @@ def test_ids_are_found_where_they_stand_first(ids: list[int], wanted: list[int])
     assert found.tolist() == expected
 
 
+@pytest.mark.usefixtures("pieces")
 @given(IDS)
 def test_repeats_are_the_rows_with_an_id_that_was_there(ids: list[int]) -> None:
     expected = [one in ids[:place] for place, one in enumerate(ids)]

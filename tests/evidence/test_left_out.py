@@ -16,12 +16,17 @@ def test_counts_by_arm_add_up() -> None:
 
 
 def test_sentences_say_what_how_many_and_of_whom() -> None:
-    counts = {"no_unit": (1_000, 200, 3), "late:click": (0, 7, 0), "unknown:spend": (0, 0, 4), "new_reason:x": (1, 0, 0)}
+    counts = {
+        "no_unit": (1_000, 200, 3),
+        "late:click": (0, 7, 0),
+        "unknown:spend": (0, 0, 4),
+        "new_reason:x": (1, 0, 0),
+    }
     assert LeftOut(counts).sentences() == [
-        "1,203 requests name no unit (1,000 of the champion, 200 of the canary).",
-        "7 outcomes of click came later than the delay allows and do not count (0 of the champion, 7 of the canary).",
-        "4 outcomes of spend name no request that is evidence here.",
-        "1 outcomes of x are left out (new_reason) (1 of the champion, 0 of the canary).",
+        "Requests without a unit: 1,203 (1,000 of the champion, 200 of the canary).",
+        "Outcomes of click that came later than the delay allows, which do not count: 7 (0 of the champion, 7 of the canary).",
+        "Outcomes of spend that name no request which is evidence here: 4.",
+        "Outcomes of x that are left out (new_reason): 1 (1 of the champion, 0 of the canary).",
     ]
     assert "repeat a prediction id" in LeftOut({"duplicate": (1, 0, 0)}).sentences()[0]
-    assert "repeat the outcome" in LeftOut({"duplicate:click": (1, 0, 0)}).sentences()[0]
+    assert "repeat the first one" in LeftOut({"duplicate:click": (1, 0, 0)}).sentences()[0]

@@ -34,9 +34,11 @@ def test_a_sample_holds_the_units_of_the_lowest_level_that_fits(units: list[tupl
 
 
 @given(UNITS, UNITS, UNITS)
-def test_merging_is_associative_and_commutative(*parts: list[tuple[int, int]]) -> None:
-    a, b, c = map(sample, parts)
-    whole = content(sample([unit for part in parts for unit in part]))
+def test_merging_is_associative_and_commutative(
+    some: list[tuple[int, int]], more: list[tuple[int, int]], most: list[tuple[int, int]]
+) -> None:
+    a, b, c = sample(some), sample(more), sample(most)
+    whole = content(sample([*some, *more, *most]))
     assert content(a.merged(b).merged(c)) == content(a.merged(b.merged(c))) == content(c.merged(b).merged(a)) == whole
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.evidence import _index, _meetings, _segments, _threads, books, contributions, firsts
 from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.sample import UnitSample
 from holdfast.evidence.step import Step
@@ -30,7 +31,7 @@ def new_step(*, keep: bool = False, memory: float = 1000.0) -> Step:
         burst_seconds=STRETCH,
         burst_alpha=ALPHA,
         closing=[120.0, 240.0, 300.0],
-        window_seconds=45.0,
+        window_seconds=50.0,
         keep=keep,
         memory_seconds=memory,
     )
@@ -68,7 +69,7 @@ def cuts(rng: random.Random, end: int) -> list[tuple[int, int, int]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**9))
 def test_every_look_is_what_the_reference_says_however_the_log_is_fed_and_asked(seed: int) -> None:
     """Rows and outcomes come in any order and in any pieces, but each before the block that covers its moment."""
@@ -136,8 +137,8 @@ def test_closed_units_are_what_the_reference_says(seed: int) -> None:
     for number, (begin, end) in enumerate(itertools.pairwise([0, 120, 240, 300])):
         step.block(begin, (end - begin) // LOOK, LOOK)
         closed = step.closed(number)
-        scanned = closed_sums(clean, marks, MEASURES, begin_micros=BEGIN, seconds=float(end), window_seconds=45.0)
-        total, mass, units = reference.closed(rows, outcomes, MEASURES, BEGIN, BEGIN + end * US, 45 * US)
+        scanned = closed_sums(clean, marks, MEASURES, begin_micros=BEGIN, seconds=float(end), window_seconds=50.0)
+        total, mass, units = reference.closed(rows, outcomes, MEASURES, BEGIN, BEGIN + end * US, 50 * US)
         for found in (closed, scanned):
             assert found.seconds == end
             np.testing.assert_array_equal(found.units, units)
@@ -176,6 +177,102 @@ def test_the_sample_at_every_look_is_that_of_the_units_so_far() -> None:
         assert len(met) <= 50
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_long_logs_go_piece_by_piece_and_nothing_changes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of a few rows, and several threads, do what one chunk does."""
+    rows, outcomes = make(seed, 400)
+    found = []
+    for small in (False, True):
+        if small:
+            for module in (_meetings, books, contributions):
+                monkeypatch.setattr(module, "CHUNK", 7)
+            for module, name, value in (
+                (books, "_STRETCH", 20),
+                (firsts, "_CHUNK", 5),
+                (_index, "_FEW", 3),
+                (_index, "_LOOKED_UP", 64),
+                (_index, "_PART", 16),
+                (_threads, "_MANY_ROWS", 10),
+                (_segments, "LARGEST", 90),
+            ):
+                monkeypatch.setattr(module, name, value)
+            monkeypatch.setattr(_threads, "_cores", lambda: 3)
+        step = new_step(keep=True)
+        evidence = []
+        for part, block in enumerate([(0, 1, 100), (100, 10, 10), (200, 1, 100)]):
+            step.feed(*cleaned(rows[part::3], outcomes[part::3]))
+            evidence.append(step.block(*block))
+        found.append((evidence, [step.closed(number) for number in range(3)], step.left_out, step.summary()))
+    (evidence, closed, left_out, summary), (others, other_closed, other_left_out, other_summary) = found
+    for a, b in zip(evidence, others, strict=True):
+        np.testing.assert_array_equal(a.burst, b.burst)
+        np.testing.assert_array_equal(a.sampled, b.sampled)
+        np.testing.assert_array_equal(a.crossed, b.crossed)
+        for name in MEASURES:
+            np.testing.assert_allclose(a.sums[name].total, b.sums[name].total, atol=1e-9)
+            np.testing.assert_array_equal(a.sums[name].mass, b.sums[name].mass)
+    for one, other in zip(closed, other_closed, strict=True):
+        np.testing.assert_array_equal(one.units, other.units)
+        for name in MEASURES:
+            np.testing.assert_allclose(one.sums[name].total, other.sums[name].total, atol=1e-9)
+    assert left_out == other_left_out
+    assert summary.sample.hashes.tolist() == other_summary.sample.hashes.tolist()
+
+
+def request(number: int, second: float, unit: str, *, variant: str = "canary", fault: str | None = None) -> Row:
+    return {
+        "prediction_id": f"r{number}",
+        "time": BEGIN + round(second * US),
+        "variant": variant,
+        "unit": unit,
+        "latency_ms": 1.0,
+        "fault": fault,
+        "override": None,
+    }
+
+
+def outcome(row: Row, after: float, name: str, value: float) -> Row:
+    return {
+        "prediction_id": row["prediction_id"],
+        "time": row["time"] + round(after * US),
+        "name": name,
+        "value": value,
+    }
+
+
+def test_faults_that_come_to_light_late_have_their_stretch_judged_again() -> None:
+    """Four units' faults are no burst; the fifth, of the same minute, is seen a look later."""
+    faults = [request(k, 10 + k, f"u{k}", fault="x") for k in range(5)]
+    step = new_step()
+    step.feed(*cleaned(faults[:4], []))
+    assert (step.block(0, 2, 30).burst == -np.inf).all()
+    step.feed(*cleaned([faults[4], request(9, 70, "u9", fault="x")], []))
+    late = step.block(60, 3, 10)
+    whole = reference.bursts(faults, BEGIN, [BEGIN + 60 * US], share=SHARE, stretch=STRETCH, alpha=ALPHA)
+    assert late.burst.tolist() == [pytest.approx(whole[0]), -np.inf, -np.inf] and np.isfinite(whole[0])
+    step.block(90, 10, 10)
+    step.feed(*cleaned([request(5, 20, "u5", fault="x")], []))
+    assert (step.block(190, 1, 10).burst == -np.inf).all()
+
+
+def test_within_says_whether_every_value_so_far_lies_between_0_and_1() -> None:
+    step = new_step()
+    rows = [request(k, float(k), f"u{k}") for k in range(3)]
+    values = (1.0, 1.5, 0.5)
+    step.feed(*cleaned(rows, [outcome(row, 0, "click", value) for row, value in zip(rows, values, strict=True)]))
+    found = [step.block(*block).sums["click"].within for block in ((0, 1, 30), (30, 1, 1), (31, 1, 1), (32, 1, 100))]
+    assert found == [True, False, False, False]
+    assert step.summary().evidence().sums["click"].within is False
+
+
+def test_a_unit_counts_once_a_stretch_over_all_blocks() -> None:
+    step = new_step()
+    for second in range(0, 50, 10):
+        step.feed(*cleaned([request(second, second + 5, "same", fault="x")], []))
+        assert (step.block(second, 1, 10).burst == -np.inf).all()
+    assert len(step.summary().faults) == 1
+
+
 def test_blocks_must_be_asked_for_in_order() -> None:
     step = new_step()
     step.block(0, 2, LOOK)
@@ -191,18 +288,7 @@ def test_blocks_must_be_asked_for_in_order() -> None:
 def test_memory_does_not_grow_with_the_step_and_what_comes_too_late_is_counted() -> None:
     step = new_step(memory=20.0)
     for second in range(0, 1000, 10):
-        rows = [
-            {
-                "prediction_id": f"{second}-{k}",
-                "time": BEGIN + second * US + k,
-                "variant": "canary",
-                "unit": f"u{k}",
-                "latency_ms": 1.0,
-                "fault": None,
-                "override": None,
-            }
-            for k in range(5)
-        ]
+        rows = [request(10 * second + k, second + k / 100, f"u{k}") for k in range(5)]
         outcomes = [{"prediction_id": "nobody", "time": BEGIN + second * US, "name": "click", "value": 1.0}]
         step.feed(*cleaned(rows, outcomes))
         step.block(second, 1, 10)
