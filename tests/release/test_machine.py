@@ -25,7 +25,7 @@ ROLES = st.sampled_from(["champion", "previous", "candidate"])
 class Releases(RuleBasedStateMachine):
     """Every rule is a command that may be refused and may be killed; `reports` are what gates said, by their digest.
 
-    Strangers move aliases here. That they delete versions too is asked case by case in test_reconcile.
+    Strangers move aliases and delete versions.
     """
 
     def __init__(self) -> None:
@@ -81,6 +81,12 @@ class Releases(RuleBasedStateMachine):
         versions = self.world.registry.versions(MODEL)
         self.world.registry.set_alias(MODEL, role, versions[pick % len(versions)].version)
         self.strangers += 1
+
+    @precondition(lambda self: self.world.registry.versions(MODEL))
+    @rule(pick=st.integers(0, 9))
+    def stranger_deletes_a_version(self, pick: int) -> None:
+        versions = self.world.registry.versions(MODEL)
+        self.world.registry.lose(MODEL, versions[pick % len(versions)].version)
 
     @invariant()
     def every_champion_has_its_evidence_or_a_name(self) -> None:

@@ -249,3 +249,20 @@ def test_an_empty_ledger_reconciles_to_nothing(world: World) -> None:
     assert world.reconcile() == ()
     assert world.registry.model_tags(MODEL) == {}
     assert Ledger(world.ledger.store).streams() == []
+
+
+def test_deleted_and_moved_at_once_is_settled_by_restore_and_mended_by_rollback(released: World) -> None:
+    """The champion's version is gone and its alias stands elsewhere: nothing can put it back, so the way on stays open."""
+    released.registry.lose(MODEL, "2")
+    released.registry.set_alias(MODEL, "champion", "3")
+    with pytest.raises(Refused, match="somebody else moved the alias champion"):
+        released.reconcile()
+    with pytest.raises(OutsideError, match="version 2 of ranker, the champion, no longer exists"):
+        released.reconcile(foreign="restore")
+    assert released.aliases["champion"] == "3"
+    with pytest.raises(OutsideError):
+        released.reconcile()  # it says so again, and accuses nobody
+    assert released.types.count("foreign_change") == 1
+    released.rollback("1")
+    assert released.aliases["champion"] == "1"
+    released.reconcile()

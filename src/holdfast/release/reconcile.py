@@ -141,10 +141,22 @@ def _settle(
             found = {"alias": alias, "version": described(registry, model, number, state).to_json()}
             ledger.append(stream_of(model), "accepted", found, expected=state.length)
             return [f"accepted {alias} = version {number}"]
-        _set(registry, model, alias, expected)
-        return _restored(ledger, model, state, alias, f"{alias} = {_called(expected)} again (was version {number})")
+        return _put_back(ledger, registry, model, state, alias)
     except Conflict:  # somebody wrote at the same time: look again
         return []
+
+
+def _put_back(ledger: Ledger, registry: Registry, model: str, state: ReleaseState, alias: str) -> list[str]:
+    """An alias where it belongs; where that version is gone for good it stays, until another version has the role."""
+    expected, actual = state.aliases()[alias], registry.aliases(model)
+    if expected is None or registry.version(model, expected) is not None:
+        _set(registry, model, alias, expected)
+        sentence = f"{alias} = {_called(expected)} again (was {_called(actual.get(alias))})"
+        return _restored(ledger, model, state, alias, sentence)
+    places = {a: [n] if a != alias else [n, actual.get(alias)] for a, n in state.aliases().items()}
+    registry.set_model_tag(model, PROJECTED_TAG, _text(places))
+    sentence = f"{alias} stays at {_called(actual.get(alias))}, because {_called(expected)} no longer exists"
+    return _restored(ledger, model, state, alias, sentence)
 
 
 def _restored(ledger: Ledger, model: str, state: ReleaseState, alias: str, sentence: str) -> list[str]:
@@ -171,7 +183,8 @@ def _project(
     for alias, number in todo.items():
         _set(registry, model, alias, number)
         changes.append(_told(alias, number, actual.get(alias)))
-    final = {PROJECTED_TAG: _text({a: [n] for a, n in wanted.items()}), HEAD_TAG: state.head or ""}
+    places = {a: [n] if a not in gone or a not in actual else [n, actual[a]] for a, n in wanted.items()}
+    final = {PROJECTED_TAG: _text(places), HEAD_TAG: state.head or ""}
     _tag(registry, model, now, final)
     return changes, gone
 
