@@ -44,9 +44,14 @@ def test_the_order_of_time_is_stable(moments: list[int]) -> None:
     assert (list(range(len(moments))) if order is None else order.tolist()) == expected
 
 
-def test_many_ids_are_found() -> None:
+def test_many_ids_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     ids = rng.integers(0, 2**64, 200_000, dtype=np.uint64)
+    some = rng.integers(0, 200_000, 1000)
+    for most in (1 << 21, 1000):  # with a sieve, and without
+        monkeypatch.setattr(_index, "_SIEVED", most)
+        assert (Index(ids).find(ids[some]) == some).all()
+        assert (Index(ids).find(ids[some] + np.uint64(1)) == -1).all()
     places = rng.permutation(200_000)
     assert (Index(ids).find(ids[places]) == places).all()
     assert (Index(ids).find(rng.integers(0, 2**64, 200_000, dtype=np.uint64)) == -1).all()

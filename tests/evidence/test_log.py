@@ -114,8 +114,9 @@ def test_a_folder_grows_by_whole_files_and_one_that_is_half_written_waits(tmp_pa
     write_parquet(PREDICTIONS.slice(0, 50), tmp_path / "whole.parquet")
     content = (tmp_path / "whole.parquet").read_bytes()
     growing = tmp_path / "p" / "b.parquet"
-    for size in (0, 3, 100, len(content) - 1):
-        growing.write_bytes(content[:size])
+    broken = content[:-40] + b"\xff" * 32 + content[-8:]  # its end is there, and cannot be made sense of
+    for half in (b"", content[:3], content[:100], content[:-1], broken):
+        growing.write_bytes(half)
         taken = take(log, again(position), OUTCOMES)
         assert len(taken.rows) == 0 and taken.unfinished == ("b.parquet",)
         assert log.read(again(position))[0].unfinished == ("b.parquet",)

@@ -96,7 +96,7 @@ def places_of(column: pa.Array, name: str, values: Sequence[str]) -> npt.NDArray
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _by_value(column, lambda found: places_of(found, name, values), -1)
-    if pa.types.is_null(kind):
+    if pa.types.is_null(kind) or not values:
         return np.full(len(column), -1, np.int8)
     if not _is_text(kind):
         raise hopeless(name, kind, f"text such as {values[0]!r}", "Write it as text.")

@@ -114,11 +114,13 @@ def _folder(root: Path, asked: Asked, after: Mapping[str, Any] | None) -> Append
             continue
         try:
             pieces += _row_groups(file, asked, 0, _partition(name))[0]
-        except pa.ArrowException:
-            unfinished.append(name)
-            continue
         except FileNotFoundError:
             continue  # gone since it was listed
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise  # the system's word, not Arrow's about the content
+            unfinished.append(name)
+            continue
         known.add(name)
     return Appended(pieces, {"files": sorted(known)}, tuple(unfinished))
 
@@ -167,12 +169,11 @@ class _Group:
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         own = [field.name for field in self.fields if not _constant(field)]
-        encoded = [f.name for f in self.fields if f.name in _FEW_VALUES and f.type in (pa.string(), pa.large_string())]
+        texts = {field.name for field in self.fields if field.type in (pa.string(), pa.large_string())}
+        encoded = [name for name in _FEW_VALUES if name in own and name in texts]
         skipped = self.skipped
         try:
-            with pq.ParquetFile(
-                self.file, metadata=self.metadata, read_dictionary=encoded, pre_buffer=False, buffer_size=_STREAM_BYTES
-            ) as reader:
+            with self._open(encoded) as reader:
                 for batch in reader.iter_batches(BATCH_ROWS, row_groups=[self.group], columns=own, use_threads=False):
                     rest = batch.slice(min(skipped, batch.num_rows))
                     skipped -= batch.num_rows - rest.num_rows

@@ -20,12 +20,13 @@ Bools = npt.NDArray[np.bool_]
 
 _FEW = 1 << 14
 _SIEVE_BITS = 4
+_SIEVED = 1 << 21  # a larger index is looked up at once
 _LOOKED_UP = 1 << 21  # at a time
 _PART = 1 << 17  # done at a time, in the processor's cache
 
 
 def time_order(micros: npt.NDArray[np.int64]) -> Places | None:
-    """The stable order by time, (n,); None where the rows are in order already."""
+    """The stable order of whole numbers such as times, (n,); None where they are in order already."""
     if len(micros) < 2 or bool(np.all(micros[1:] >= micros[:-1])):
         return None
     bits = _bits(len(micros))
@@ -75,7 +76,7 @@ class Index:
         """Many are sorted first, so that neighbours are looked for together; few are sieved, because most may not be there."""
         found = np.empty(len(wanted), np.int64)
         if len(wanted) < _FEW:
-            maybe = self._sieved(wanted)
+            maybe = self._sieved(wanted) if len(self.ids) <= _SIEVED else np.arange(len(wanted))
             found.fill(-1)
             found[maybe] = self._find(wanted[maybe])
             return found

@@ -19,9 +19,11 @@ def meet(sample: UnitSample, rows: Rows, span: Span) -> tuple[UnitSample, UnitCo
     met, crossed = np.zeros((span.looks, ARMS, LEVELS), np.int64), np.zeros((span.looks, LEVELS), np.int64)
     begin = sample.level
     met[0], crossed[0] = sample.by_level()
-    for start in range(0, len(rows), CHUNK):
-        part = rows.take(slice(start, start + CHUNK))
-        sampled = part.take(at_level(part.unit, sample.level)) if sample.level else part
+    start = 0
+    while start < len(rows):
+        stop = start + (CHUNK << sample.level)  # about CHUNK of them are of units in the sample
+        places = start + np.flatnonzero(at_level(rows.unit[start:stop], sample.level))
+        sampled, start = rows.take(places), stop
         new = [_first_meetings(sample, sampled, arm, span) for arm in range(ARMS)]
         for arm, (units, looks, _) in enumerate(new):
             np.add.at(met[:, arm], (looks, levels_of(units)), 1)

@@ -100,16 +100,13 @@ class Requests:
         return LeftOut({f"unknown:{measure}": (0, 0, count) for measure in self.frame.outcomes[name]})
 
     def _of_step(self, rows: Rows, until: int) -> tuple[Rows, LeftOut]:
-        """The rows of this step, without those that come so late that repetitions could no longer be told."""
-        outside = rows.micros < self.frame.begin_micros
-        if outside.any():
-            rows = rows.take(~outside)
-        if self.memory is None:
-            return rows, LeftOut()
-        stale = rows.micros <= until - self.frame.longest - self.memory
-        if not stale.any():
-            return rows, LeftOut()
-        return rows.take(~stale), LeftOut.of("too_late", rows.arm[stale])
+        """The rows of this step by time, without those that come so late that repetitions could no longer be told."""
+        rows, _ = rows.in_order()
+        begin = int(np.searchsorted(rows.micros, self.frame.begin_micros))
+        oldest = None if self.memory is None else until - self.frame.longest - self.memory
+        kept = begin if oldest is None else max(begin, int(np.searchsorted(rows.micros, oldest, side="right")))
+        left_out = LeftOut.of("too_late", rows.arm[begin:kept])
+        return (rows.take(slice(kept, None)) if kept else rows), left_out
 
     def _known(self, rows: Rows, marks: dict[str, Marks], books: Books) -> tuple[Rows, dict[str, Marks], LeftOut]:
         """Without the rows that were looked at before, and without the outcomes of such rows, which are put right there."""

@@ -40,11 +40,6 @@ class Segment:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def done(self) -> bool:
-        """Whether every row is counted for every measure."""
-        return all(counted == len(self) for counted in self.counted.values())
-
     def piece(self, begin: int, end: int) -> Segment:
         """The rows from `begin` to `end`, none of them counted; nothing is copied."""
         if (begin, end) == (0, len(self)):
@@ -108,9 +103,7 @@ class Segment:
 def located(segments: Sequence[Segment], ids: Hashes) -> tuple[Places, Places]:
     """The number of the segment in which each id is, −1 where it is in none, and its row there, (m,)."""
     number, places = np.full(len(ids), -1, np.int64), np.full(len(ids), -1, np.int64)
-    missing = (
-        np.argsort(ids) if len(segments) and len(ids) else np.empty(0, np.int64)
-    )  # neighbours are looked for together
+    missing = np.argsort(ids)  # neighbours are looked for together
     for n in range(len(segments) - 1, -1, -1):  # most outcomes follow their request soon
         if not len(missing):
             break

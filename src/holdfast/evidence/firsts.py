@@ -9,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.evidence._index import Places
+from holdfast.evidence._index import Places, time_order
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 NEVER = np.iinfo(np.int64).max
+_OPEN = NEVER - 1  # there are outcomes, and which is the first is not decided yet
 _CHUNK = 1 << 17
 
 
@@ -46,9 +47,13 @@ class First:
 
     def add(self, at: Places, micros: Ints, value: Floats) -> None:
         """Outcomes, (m,), of the requests `at` that arrive now, in this order."""
+        several = []
         for begin in range(0, len(at), _CHUNK):
             part = slice(begin, begin + _CHUNK)
-            self._add(at[part], micros[part], value[part])
+            several.append(begin + self._add_alone(at[part], micros[part], value[part]))
+        if sum(map(len, several)):
+            places = np.concatenate(several)
+            self._decide(at[places], micros[places], value[places])
 
     def changed(self, at: Places, micros: Ints, value: Floats) -> tuple[Places, First | None, First]:
         """`add`, and: the requests concerned, what they had before (None: nothing at all), and what they have now."""
@@ -100,26 +105,31 @@ class First:
         micros = np.concatenate([self.when[places], self.others.micros])
         return at, micros, np.concatenate([self.value[places], self.others.value])
 
-    def _add(self, at: Places, micros: Ints, value: Floats) -> None:
-        crowded = _shared(at) | (self.when[at] != NEVER)
+    def _add_alone(self, at: Places, micros: Ints, value: Floats) -> Places:
+        """Put down the outcomes that are alone with their request so far; returns which are not, of which `_decide` decides."""
+        others_there = self.when[at] != NEVER
+        crowded = _shared(at) | others_there
         if not crowded.any():
             self.when[at], self.value[at] = micros, value
-            return
+            return np.empty(0, np.int64)
         alone = at[~crowded]
         self.when[alone], self.value[alone] = micros[~crowded], value[~crowded]
-        self._decide(at[crowded], micros[crowded], value[crowded])
+        self.when[at[crowded & ~others_there]] = _OPEN
+        return np.flatnonzero(crowded)
 
     def _decide(self, at: Places, micros: Ints, value: Floats) -> None:
         """Choose again where there is more than one."""
         touched = np.unique(at)
-        won = touched[self.when[touched] != NEVER]
+        won = touched[self.when[touched] < _OPEN]
         again = np.isin(self.others.at, touched)
         lost = self.others.take(again)
         at = np.concatenate([won, lost.at, at])
         micros = np.concatenate([self.when[won], lost.micros, micros])
         value = np.concatenate([self.value[won], lost.value, value])
-        order = np.lexsort((micros, at))
-        at, micros, value = at[order], micros[order], value[order]
+        for by_time in (True, False):  # then by request; both keep the order of arrival
+            order = time_order(micros if by_time else at)
+            if order is not None:
+                at, micros, value = at[order], micros[order], value[order]
         first = np.ones(len(at), np.bool_)
         first[1:] = at[1:] != at[:-1]
         self.when[at[first]], self.value[at[first]] = micros[first], value[first]

@@ -11,25 +11,25 @@ import numpy.typing as npt
 Counts = tuple[int, int, int]  # of the champion, of the canary, of neither or unknown
 
 _REQUESTS = {
-    "unknown_variant": "name a variant that is neither champion nor canary",
-    "override": "had their variant chosen by hand",
-    "no_id": "have no prediction id",
-    "no_unit": "name no unit",
-    "no_time": "have no time that can be read",
-    "absurd_time": "have a time before the year 2000 or after 2100",
-    "duplicate": "repeat a prediction id that was there before",
-    "too_late": "reached the log too late to be told from repetitions",
+    "unknown_variant": "Requests whose variant is neither champion nor canary",
+    "override": "Requests whose variant was chosen by hand",
+    "no_id": "Requests without a prediction id",
+    "no_unit": "Requests without a unit",
+    "no_time": "Requests without a time that can be read",
+    "absurd_time": "Requests with a time before the year 2000 or after 2099",
+    "duplicate": "Requests that repeat a prediction id",
+    "too_late": "Requests that reached the log too late to be told from repetitions",
 }
 _OUTCOMES = {
-    "outcome_no_id": "have no prediction id",
-    "outcome_no_time": "have no time that can be read",
-    "outcome_absurd_time": "have a time before the year 2000 or after 2100",
-    "unknown": "name no request that is evidence here",
-    "late": "came later than the delay allows and do not count",
-    "duplicate": "repeat the outcome of their request",
-    "contradictory": "contradict an earlier outcome of their request; the first one counts",
-    "unusable": "are no finite number, so their request does not count",
-    "early": "came before their request and count as if they had come at once",
+    "outcome_no_id": "without a prediction id",
+    "outcome_no_time": "without a time that can be read",
+    "outcome_absurd_time": "with a time before the year 2000 or after 2099",
+    "unknown": "that name no request which is evidence here",
+    "late": "that came later than the delay allows, which do not count",
+    "duplicate": "that repeat the first one of their request",
+    "contradictory": "that contradict the first one of their request, which counts",
+    "unusable": "that are no finite number, so that their request does not count",
+    "early": "that came before their request and count as if they had come at once",
 }
 
 
@@ -102,11 +102,10 @@ class LeftOut(Mapping[str, Counts]):
 def _sentence(reason: str, counts: Counts) -> str:
     kind, _, measure = reason.partition(":")
     if kind in _REQUESTS and not measure:
-        text = f"{sum(counts):,} requests {_REQUESTS[kind]}"
+        subject = _REQUESTS[kind]
     else:
         named = f" of {measure}" if measure else ""
-        text = f"{sum(counts):,} outcomes{named} {_OUTCOMES.get(kind, f'are left out ({kind})')}"
+        subject = f"Outcomes{named} {_OUTCOMES.get(kind, f'that are left out ({kind})')}"
     champion, canary, _ = counts
-    if champion + canary == 0:
-        return f"{text}."
-    return f"{text} ({champion:,} of the champion, {canary:,} of the canary)."
+    by_arm = f" ({champion:,} of the champion, {canary:,} of the canary)" if champion + canary else ""
+    return f"{subject}: {sum(counts):,}{by_arm}."

@@ -108,25 +108,31 @@ def take(log: PredictionLog, after: Position | None = None, names: Sequence[str]
 
     Of files, pieces are read and cleaned one by one, several at a time, so the text of ids is never all in memory.
     """
-    if isinstance(log, FileLog):
-        predictions, outcomes = log.appended(after)
-        position, unfinished = _position(predictions, outcomes), _unfinished(predictions, outcomes)
-        pieces = (predictions.pieces, outcomes.pieces)
-    else:
-        found, position = log.read(after)
-        unfinished = found.unfinished
-        pieces = (_given(found.predictions, _PREDICTIONS), _given(found.outcomes, _OUTCOMES))
     wanted = list(dict.fromkeys(names))
-    room, marks_room = rows_room(_count(pieces[0])), outcomes_room(_count(pieces[1]))
-    in_threads(lambda task: _fill(room, *task, parse), _placed(pieces[0]))
-    tasks: list[Callable[[], Any]] = [lambda: settled(room)]  # while outcomes are read
-    tasks += [
-        functools.partial(_fill, marks_room, *task, lambda batch: parse_outcomes(batch, wanted))
-        for task in _placed(pieces[1])
-    ]
+    of_rows, of_marks, position, unfinished = _pieces(log, after)
+    of_marks = of_marks if wanted else []
+    room, marks_room = rows_room(_count(of_rows)), outcomes_room(_count(of_marks))
+    in_threads(lambda task: _fill(room, *task, parse), _placed(of_rows))
+
+    def marks_of(batch: pa.RecordBatch) -> Sequence[Any]:
+        return parse_outcomes(batch, wanted)
+
+    fills = [functools.partial(_fill, marks_room, *task, marks_of) for task in _placed(of_marks)]
+    tasks: list[Callable[[], Any]] = [lambda: settled(room), *fills]  # rows are sorted while outcomes are read
     (rows, left_out), *_ = at_once(room.count + marks_room.count, *tasks)
     marks, lost = settled_outcomes(marks_room, wanted)
     return Taken(rows, marks, left_out + lost, position, unfinished)
+
+
+def _pieces(
+    log: PredictionLog, after: Position | None
+) -> tuple[Sequence[Piece], Sequence[Piece], Position, tuple[str, ...]]:
+    """Pieces of both tables, the position after them, and the files that are not finished."""
+    if isinstance(log, FileLog):
+        rows, marks = log.appended(after)
+        return rows.pieces, marks.pieces, _position(rows, marks), _unfinished(rows, marks)
+    found, position = log.read(after)
+    return _given(found.predictions, _PREDICTIONS), _given(found.outcomes, _OUTCOMES), position, found.unfinished
 
 
 def _fill(room: Room, begin: int, piece: Piece, parsed: Callable[[pa.RecordBatch], Sequence[Any]]) -> None:

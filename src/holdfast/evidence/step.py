@@ -29,7 +29,7 @@ class Step:
 
     `closing` are the planned looks in seconds of the step, `window_seconds` how long a unit is followed. With `keep` all rows
     stay in memory, which `closed` needs. Without it memory holds the requests of the longest delay and of `memory_seconds`
-    (32 bytes a request, 8 for finding it, 16 for each outcome's name) beside a fixed part of at most about 1 MB: a `Summary`.
+    (45 bytes each, and 16 for each name of outcomes) beside a fixed part, a `Summary` of at most 0.5 MB for 8 measures.
 
     A request that comes to light after its look counts at the next one, and an outcome that does puts its request right there,
     for `memory_seconds` after the request was final; later ones are left out and counted, because repetitions could no longer

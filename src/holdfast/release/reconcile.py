@@ -153,7 +153,7 @@ def _put_back(ledger: Ledger, registry: Registry, model: str, state: ReleaseStat
         _set(registry, model, alias, expected)
         sentence = f"{alias} = {_called(expected)} again (was {_called(actual.get(alias))})"
         return _restored(ledger, model, state, alias, sentence)
-    places = {a: [n] if a != alias else [n, actual.get(alias)] for a, n in state.aliases().items()}
+    places = {**_ours(registry.model_tags(model)), alias: [expected, actual.get(alias)]}
     registry.set_model_tag(model, PROJECTED_TAG, _text(places))
     sentence = f"{alias} stays at {_called(actual.get(alias))}, because {_called(expected)} no longer exists"
     return _restored(ledger, model, state, alias, sentence)
