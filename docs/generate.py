@@ -45,8 +45,8 @@ def transitions() -> str:
         [
             "# Transitions of a release",
             "",
-            "Made from `release/attempt.py` by `make docs`. An event that is not in this table for the state at hand cannot be",
-            "written, and a ledger that holds one is reported as damaged.",
+            "Made from `release/attempt.py` by `make docs`. An event that is not in this table for the state at hand cannot",
+            "be written, and a ledger that holds one is reported as damaged.",
             "",
             f"Living: {living}. Ended: {ended}.",
             "Rolling back, and so the champion, is reachable from every living state.",
@@ -55,8 +55,8 @@ def transitions() -> str:
             "| --- | --- | --- | --- |",
             *rows,
             "",
-            "`routed` (the router has confirmed what an event asked) and `judged` change no state; a step's evidence begins with",
-            "the `routed` that confirms its `shifted`.",
+            "`routed` (the router has confirmed what an event asked) and `judged` change no state; a step's evidence begins",
+            "with the `routed` that confirms its `shifted`.",
             "",
         ]
     )

@@ -298,3 +298,18 @@ assert "pandas" not in sys.modules
 def test_the_module_says_which_columns_it_needs() -> None:
     assert log_module._PREDICTIONS.required == ("prediction_id", "time", "variant", "unit")
     assert log_module._OUTCOMES.required == ("prediction_id", "time", "name", "value")
+
+
+def test_per_request_every_request_is_a_unit_even_without_one(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "prediction_id": ["a", "b", "c"],
+            "time": pa.array([1_800_000_000_000_000] * 3, pa.timestamp("us", "UTC")),
+            "variant": ["canary", "champion", "champion"],
+            "unit": pa.array(["u", None, "u"], pa.string()),
+        }
+    )
+    assert len(take(MemoryLog(table)).rows) == 2
+    rows = take(MemoryLog(table), per_request=True).rows
+    assert len(set(rows.unit.tolist())) == 3
+    assert (rows.unit == rows.id).all()

@@ -103,16 +103,20 @@ class Taken:
     unfinished: tuple[str, ...] = ()
 
 
-def take(log: PredictionLog, after: Position | None = None, names: Sequence[str] = ()) -> Taken:
+def take(
+    log: PredictionLog, after: Position | None = None, names: Sequence[str] = (), *, per_request: bool = False
+) -> Taken:
     """What was appended since `after`, with the outcomes called one of `names`: `read` and cleaning in one.
 
+    With `per_request` each request is a unit of its own: for proxies that draw every request anew.
     Of files, pieces are read and cleaned one by one, several at a time, so the text of ids is never all in memory.
     """
     wanted = list(dict.fromkeys(names))
     of_rows, of_marks, position, unfinished = _pieces(log, after)
     of_marks = of_marks if wanted else []
     room, marks_room = rows_room(_count(of_rows)), outcomes_room(_count(of_marks))
-    in_threads(lambda task: _fill(room, *task, parse), _placed(of_rows))
+    parsed = functools.partial(parse, per_request=per_request)
+    in_threads(lambda task: _fill(room, *task, parsed), _placed(of_rows))
 
     def marks_of(batch: pa.RecordBatch) -> Sequence[Any]:
         return parse_outcomes(batch, wanted)

@@ -156,10 +156,13 @@ def numbered(table: pa.Table) -> list[tuple[int, pa.RecordBatch]]:
     return [(int(begin), batch) for begin, batch in zip(begins, batches, strict=False)]
 
 
-def parse(batch: pa.RecordBatch) -> tuple[npt.NDArray[Any] | None, ...]:
-    """One batch of the log, with the required columns, as the arrays of `Rows` and why a row is no evidence (0: it is)."""
+def parse(batch: pa.RecordBatch, *, per_request: bool = False) -> tuple[npt.NDArray[Any] | None, ...]:
+    """One batch of the log, with the required columns, as the arrays of `Rows` and why a row is no evidence (0: it is).
+
+    With `per_request` each request is a unit of its own, whatever the column says.
+    """
     ids, no_id = columns.id_hashes(batch.column("prediction_id"), "prediction_id")
-    units, no_unit = columns.id_hashes(batch.column("unit"), "unit")
+    units, no_unit = (ids, no_id) if per_request else columns.id_hashes(batch.column("unit"), "unit")
     times = columns.micros(batch.column("time"), "time")
     arms = columns.places_of(batch.column("variant"), "variant", VARIANTS)
     faults = _read(batch, "fault", lambda column, _: columns.said(column), np.bool_(False))

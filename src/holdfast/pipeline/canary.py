@@ -93,7 +93,8 @@ class Canary:
 
     def planned(self) -> Planned:
         """The plan, with what the champion's recent log says of it."""
-        taken = take(self.log, None, self._outcome_names())
+        per_request = self.router.sticky == "request"
+        taken = take(self.log, None, self._outcome_names(), per_request=per_request)
         latency = recent_latency(taken.rows)
         slow_ms = self._slow_ms(latency)
         plan = canary_plan(

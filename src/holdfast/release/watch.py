@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 from holdfast.data.hashing import hash_array
 from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.left_out import LeftOut
-from holdfast.evidence.log import Position, PredictionLog, take
+from holdfast.evidence.log import Position, PredictionLog, Taken, take
 from holdfast.evidence.measures import Measure
 from holdfast.evidence.outcomes import Outcomes
 from holdfast.evidence.rows import Rows
@@ -77,9 +76,12 @@ class LogWatch:
         self._unfinished: tuple[str, ...] = ()
 
     def _read(self, attempt: Attempt) -> None:
-        taken = take(self.log, self._position, outcomes_of(attempt.plan))
+        taken = self._take(attempt.plan, self._position)
         self._step.feed(ours(taken.rows, attempt), since(taken.outcomes, _micros(attempt.since or "")), taken.left_out)
         self._position, self._unfinished = taken.position, taken.unfinished
+
+    def _take(self, plan: CanaryPlan, after: Position | None) -> Taken:
+        return take(self.log, after, outcomes_of(plan), per_request=plan.sticky == "request")
 
     def _evidence(self, attempt: Attempt, now: datetime) -> Evidence | None:
         """The evidence up to the last whole second; a clock that goes back gives what was known."""
@@ -112,7 +114,7 @@ class LogWatch:
     def _closed(self, attempt: Attempt, number: int) -> Closed:
         """Units whose window has closed by a planned look, from the whole log of the step: the same whenever it is asked."""
         plan = attempt.plan
-        taken = take(self.log, None, outcomes_of(plan))
+        taken = self._take(plan, None)
         return closed_sums(
             ours(taken.rows, attempt),
             taken.outcomes,
@@ -156,8 +158,7 @@ def ours(rows: Rows, attempt: Attempt) -> Rows:
         kept &= rows.release == hash_array(pa.array([attempt.id]))[0]
     if rows.epoch is not None:
         kept &= rows.epoch == attempt.shifted
-    found = rows if kept.all() else rows.take(kept)
-    return found if attempt.plan.sticky == "unit" else replace(found.core(), unit=found.id)
+    return rows if kept.all() else rows.take(kept)
 
 
 def since(outcomes: Outcomes, micros: int) -> Outcomes:
