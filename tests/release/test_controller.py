@@ -242,7 +242,7 @@ class TestAway:
             world.words(decision)
             assert any("away" in complaint for complaint in world.tick().complaints)
             assert status(world) is Status.RUNNING
-        with pytest.raises(OutsideError):
+        with pytest.raises(OutsideError, match="it is recorded, but the router was not told"):
             take_back(world.ledger, world.router, MODEL, reason="harm")
         assert status(world) is Status.ROLLING_BACK  # it is written; whoever reaches the router does it
         world.router.away = False

@@ -61,7 +61,7 @@ ROAD = {
     "gate": ("road:gate", "judge a candidate against the limits and the champion"),
     "register": ("road:register", "make a candidate a version of the registered model"),
     "stage": ("road:stage", "make a version the next to be promoted"),
-    "release": ("release:release", "status, promote, rollback, reconcile: who serves"),
+    "release": ("release:release", "status, drill, start, control, promote, rollback, simulate, …: who serves"),
     "ledger": ("ledger:ledger", "show, verify, adopt: what happened, and who did it"),
     "compare": ("compare:compare", "judge two columns of predictions; no project needed"),
     "drift": ("watch:drift", "a table beside the profile of the champion's training data"),

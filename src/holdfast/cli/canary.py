@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli.output import Output, command, config_option
+from holdfast.errors import OutsideError
 
 if TYPE_CHECKING:
     from holdfast.pipeline.canary import Canary, Planned
@@ -31,7 +33,7 @@ def _done(out: Output, done: Done, **more: Any) -> int:
     return 0
 
 
-@click.command("start")
+@click.command("start", short_help="put the candidate before a part of the users, if the plan can succeed")
 @config_option
 @click.option("--version", "number", help="The version to try (default: the staged candidate).")
 @click.option("--report", "report_digest", help="The digest of its passing report (default: the newest that fits).")
@@ -84,7 +86,7 @@ def _amount(value: float, relative: bool) -> str:
     return f"{value:.1%}" if relative else f"{value:.3g}"
 
 
-@click.command("drill")
+@click.command("drill", short_help="try the way back on the living system, harming nobody")
 @config_option
 @command
 def drill(out: Output, config_path: Path) -> int:
@@ -102,7 +104,7 @@ def drill(out: Output, config_path: Path) -> int:
     return 0 if found.ok else 1
 
 
-@click.command("advance")
+@click.command("advance", short_help="do once what is due; for a cron job")
 @config_option
 @command
 def advance(out: Output, config_path: Path) -> int:
@@ -136,7 +138,7 @@ def _ticked(out: Output, ticked: Ticked) -> int:
     return 4 if ticked.complaints else 0
 
 
-@click.command("control")
+@click.command("control", short_help="steer until stopped; another one takes over if it dies")
 @config_option
 @click.option("--every", type=float, default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--until-done", is_flag=True, help="End when no release is under way any more.")
@@ -161,7 +163,8 @@ def control(out: Output, config_path: Path, every: float, *, until_done: bool) -
                 break
             time.sleep(every)
     finally:
-        lease.release(canary.workspace.clock().timestamp())
+        with contextlib.suppress(OutsideError):  # a store that is away lets the lease end by itself
+            lease.release(canary.workspace.clock().timestamp())
     return _ended(out, ticked)
 
 
@@ -176,7 +179,7 @@ def _ended(out: Output, ticked: Ticked) -> int:
     return {"rolled_back": 1, "invalid": 4}.get(status or "", 0)
 
 
-@click.command("pause")
+@click.command("pause", short_help="leave the shares as they are; harm still ends it")
 @config_option
 @click.option("--reason", required=True, help="Why; the ledger keeps it.")
 @command
@@ -188,7 +191,7 @@ def pause(out: Output, config_path: Path, reason: str) -> int:
     return _done(out, canaries.pause(work.ledger, work.model, reason=reason))
 
 
-@click.command("resume")
+@click.command("resume", short_help="go on after a pause or a hold")
 @config_option
 @command
 def resume(out: Output, config_path: Path) -> int:
@@ -199,7 +202,7 @@ def resume(out: Output, config_path: Path) -> int:
     return _done(out, canaries.resume(work.ledger, work.model))
 
 
-@click.command("abort")
+@click.command("abort", short_help="everybody back to the champion, without a verdict")
 @config_option
 @click.option("--reason", help="Why; the ledger keeps it.")
 @command
@@ -212,7 +215,7 @@ def abort(out: Output, config_path: Path, reason: str | None) -> int:
     return _done(out, canaries.take_back(work.ledger, canary.router, work.model, reason=reason, into="aborted"))
 
 
-@click.command("explain")
+@click.command("explain", short_help="why a release ended as it did, from the ledger")
 @click.argument("release", required=False)
 @config_option
 @click.option("--html", type=click.Path(path_type=Path), help="Write the page with each guardrail's course.")

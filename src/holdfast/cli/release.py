@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,13 +11,17 @@ from holdfast.cli import canary
 from holdfast.cli.output import Output, command, config_option
 from holdfast.cli.simulate import simulate
 
+if TYPE_CHECKING:
+    from holdfast.pipeline.canary import Canary
+    from holdfast.release.controller import Sighting
+
 
 @click.group("release")
 def release() -> None:
     """Who serves, who wants to, and the way back."""
 
 
-@release.command("status")
+@release.command("status", short_help="who serves, and what the evidence says of a canary")
 @config_option
 @command
 def status(out: Output, config_path: Path) -> int:
@@ -31,7 +35,7 @@ def status(out: Output, config_path: Path) -> int:
     for role in ("champion", "previous", "candidate"):
         version = found.get(role)
         out.say(f"{role:<10} {_version(version)}", style="bold" if role == "champion" else None)
-    sighting = Canary(workspace).sighting()
+    sighting = _sighting(out, Canary(workspace))
     if found["release"] is not None:
         _canary(out, found["release"])
     if sighting is not None:
@@ -48,6 +52,17 @@ def status(out: Output, config_path: Path) -> int:
     return 0
 
 
+def _sighting(out: Output, canary: Canary) -> Sighting | None:
+    """What the evidence says now; a log that cannot be read is said, and everything else is still shown."""
+    from holdfast.errors import OutsideError
+
+    try:
+        return canary.sighting()
+    except OutsideError as error:
+        out.say(f"! the evidence cannot be read: {error.message}", style="yellow")
+        return None
+
+
 def _canary(out: Output, found: dict[str, Any]) -> None:
     share = f"{found['share']:.2%} of the users" if found["share"] else "no users"
     why = f": {found['why']}" if found["why"] else ""
@@ -61,7 +76,7 @@ def _version(version: dict[str, Any] | None) -> str:
     )
 
 
-@release.command("promote")
+@release.command("promote", short_help="make the candidate the champion")
 @config_option
 @click.option("--version", "number", help="The version to promote (default: the staged candidate).")
 @click.option("--report", "report_digest", help="The digest of its passing report (default: the newest that fits).")
@@ -84,7 +99,7 @@ def promote(out: Output, config_path: Path, number: str | None, report_digest: s
     return 0
 
 
-@release.command("rollback")
+@release.command("rollback", short_help="take a canary back, or the champion before")
 @config_option
 @click.option("--to", "number", help="The version to go back to (default: the one before the champion).")
 @click.option("--reason", help="Why; the ledger keeps it.")
@@ -103,7 +118,7 @@ def rollback(out: Output, config_path: Path, number: str | None, reason: str | N
     return 0
 
 
-@release.command("reconcile")
+@release.command("reconcile", short_help="make registry and router match the ledger")
 @config_option
 @click.option("--accept", is_flag=True, help="Take over an alias that somebody else moved.")
 @click.option("--restore", is_flag=True, help="Put back an alias that somebody else moved.")

@@ -24,7 +24,7 @@ from holdfast.release.controller import Controller, Sighting
 from holdfast.release.drill import drill
 from holdfast.release.drills import Drill
 from holdfast.release.lease import Lease
-from holdfast.release.pointing import point
+from holdfast.release.pointing import point, point_recorded
 from holdfast.release.reconcile import Foreign
 from holdfast.release.routers import open_router
 from holdfast.release.routing import TrafficRouter
@@ -182,7 +182,7 @@ class Canary:
 
     def _tell(self) -> None:
         if self.declared.router is not None:
-            point(self.router, self.workspace.state())
+            point_recorded(self.router, self.workspace.state())
 
     def _outcome_names(self) -> list[str]:
         names = [full_name(name) for name in self.declared.guardrails]

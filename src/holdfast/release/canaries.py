@@ -13,7 +13,7 @@ from holdfast.release.commands import Decided, Finish, Hold, Observation, Resume
 from holdfast.release.commit import Done, commit
 from holdfast.release.decide import decide
 from holdfast.release.evidence import confirm, score_of, stored_report
-from holdfast.release.pointing import point
+from holdfast.release.pointing import point_recorded
 from holdfast.release.reconcile import converge, read_state
 from holdfast.release.routing import TrafficRouter
 from holdfast.release.state import ReleaseState
@@ -41,11 +41,10 @@ def start(ledger: Ledger, registry: Registry, router: TrafficRouter, model: str,
                 )
         return _with_score(ledger, now, command, decided)
 
-    state, decided = commit(ledger, model, choose)
+    _, decided = commit(ledger, model, choose)
     payload: Mapping[str, Any] = {} if decided is None else decided.payload
     notices = () if decided is None else decided.notices
     message = f"release {payload['release']} of version {payload['candidate']} is pending."
-    del state
     return Done(message, str(payload["candidate"]), notices)
 
 
@@ -66,7 +65,7 @@ def finish(ledger: Ledger, registry: Registry, router: TrafficRouter, model: str
     candidate = _candidate(read_state(ledger, model))
     seen = replace(_seen(ledger, router), files={candidate: registry.has_files(model, candidate)})
     state, decided = commit(ledger, model, lambda now: decide(now, Finish(reason=reason, seen=seen)))
-    point(router, _fresh(ledger, model))
+    point_recorded(router, read_state(ledger, model))
     return _done(state, "is being promoted" if decided else "is being promoted already")
 
 
@@ -85,16 +84,12 @@ def take_back(
         seen = Observation(now=utc_text(ledger.clock()), reachable=False)
     command = Return(seen=seen, reason=reason, into=into)
     state, decided = commit(ledger, model, lambda now: decide(now, command))
-    point(router, _fresh(ledger, model))
+    point_recorded(router, read_state(ledger, model))
     return _done(state, "is rolled back" if decided else "is rolled back already")
 
 
 def _seen(ledger: Ledger, router: TrafficRouter) -> Observation:
     return Observation(now=utc_text(ledger.clock()), routing=router.read(), health=dict(router.health()))
-
-
-def _fresh(ledger: Ledger, model: str) -> ReleaseState:
-    return read_state(ledger, model)
 
 
 def _candidate(state: ReleaseState) -> str:
