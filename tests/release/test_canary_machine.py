@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -15,7 +14,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from holdfast.errors import HoldfastError
@@ -25,6 +23,7 @@ from holdfast.release.canaries import finish, pause, resume, take_back
 from holdfast.release.canary.judgement import Decision
 from holdfast.release.routing import Routing
 from holdfast.verdict import Verdict
+from tests.release.machines import run_machine
 from tests.release.steered import REPORT, SteeredWorld, plan
 from tests.release.world import MODEL
 
@@ -241,24 +240,13 @@ class Canaries(RuleBasedStateMachine):
         assert self.world.state.living is None or self.world.state.living.status in (Status.RUNNING, Status.HELD)
 
 
-def check(examples: int, steps: int) -> None:
-    limits = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(Canaries, settings=limits)
-
-
 def test_random_canaries() -> None:
-    check(60, 30)
+    run_machine(Canaries, 60, 30)
 
 
 @pytest.mark.slow
 def test_many_random_canaries() -> None:
-    check(2500, 50)
+    run_machine(Canaries, 2500, 50)
 
 
 def test_the_machine_gets_somewhere() -> None:

@@ -6,15 +6,15 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from holdfast.errors import HoldfastError, OutsideError, Refused
 from holdfast.release import stage
 from holdfast.store import digest
 from holdfast.verdict import Verdict
 from tests.release.killing import MortalWorld
+from tests.release.machines import run_machine
 from tests.release.world import MODEL, POLICY_DIGEST
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -164,24 +164,13 @@ class Releases(RuleBasedStateMachine):
         assert world.writes == before
 
 
-def check(examples: int, steps: int) -> None:
-    limits = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(Releases, settings=limits)
-
-
 def test_random_releases() -> None:
-    check(60, 25)
+    run_machine(Releases, 60, 25)
 
 
 @pytest.mark.slow
 def test_many_random_releases() -> None:
-    check(1500, 50)
+    run_machine(Releases, 1500, 50)
 
 
 def test_the_machine_gets_somewhere() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from holdfast.store import known_fields
+
 Source = Literal["outcome", "error", "latency", "requests"]
 
 
@@ -39,5 +41,4 @@ class Measure:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """A measure from its document; fields of later releases of Holdfast are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        return cls(**known_fields(cls, document))

@@ -110,6 +110,11 @@ gates:
   # latency: {{p99_ms: 200, max_regression_pct: 0.10}}
   confidence: 0.95
   on_inconclusive: fail              # or hold: exit status 3
+# release:                           # users before everybody has it: holdfast release drill, start, control
+#   router: file:routing.json        # haproxy:SOCKET?addresses=FILE, nginx:…
+#   log: {{predictions: log/predictions, outcomes: log/outcomes}}
+#   canary: {{steps: [{{share: 0.01, hours: 4}}, {{share: 0.05}}], max_hours: 96}}
+#   guardrails: {{click: {{max_drop: 0.005, absent: zero, delay: 30m}}, error: {{max_rise: 0.001}}}}
 retraining: {{every_days: 7, cooldown_hours: 12}}
 """
 

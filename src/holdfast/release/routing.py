@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 from holdfast.errors import Refused
+from holdfast.store import known_fields
 
 Sticky = Literal["unit", "request"]
 _BUCKETS = 1 << 64
@@ -38,8 +39,7 @@ class Routing:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """A routing from its document; fields of later releases of Holdfast are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        return cls(**known_fields(cls, document))
 
     def same_as(self, other: Routing) -> bool:
         """Whether both route alike under the same epoch; how long the lease lasts does not count."""

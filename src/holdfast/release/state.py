@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from holdfast.release.anchor import Tenure, anchor_after, began
 from holdfast.release.attempt import TRANSITIONS, Attempt, begun, confirmed, continued
 from holdfast.release.drills import Drill, drill_after
 from holdfast.release.routing import Routing
+from holdfast.store import known_fields
 from holdfast.verdict import Verdict
 
 ROLES = ("champion", "previous", "candidate")
@@ -42,8 +42,7 @@ class ReleaseVersion:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """A version from an event's payload; fields of later releases of Holdfast are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
+        return cls(**known_fields(cls, document))
 
 
 @dataclass(frozen=True, kw_only=True)

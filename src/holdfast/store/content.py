@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ def canonical_json(document: Any) -> bytes:
     """`document` as UTF-8 JSON with sorted keys and no spaces; ValueError for NaN, TypeError for what is no JSON."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", errors="surrogatepass")
+
+
+def known_fields(cls: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What `document` holds of the dataclass `cls`; fields of later releases of Holdfast are left out."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {name: value for name, value in document.items() if name in names}
 
 
 def digest(data: bytes) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from holdfast.evidence.measures import Measure
+from holdfast.store import known_fields
 
 REQUESTS_GUARDRAIL = "builtin.requests_per_unit"
 LAST_STEP = 0.7  # of the rollback error is spent on the last step
@@ -40,7 +41,7 @@ class GuardrailPlan:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{**_known(cls, document), "measure": Measure.from_json(document["measure"])})
+        return cls(**{**known_fields(cls, document), "measure": Measure.from_json(document["measure"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +122,8 @@ class CanaryPlan:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """A plan from its document; fields of later releases of Holdfast are ignored."""
-        known = _known(cls, document)
+        known = known_fields(cls, document)
         known["guardrails"] = tuple(GuardrailPlan.from_json(item) for item in document["guardrails"])
-        known["steps"] = tuple(StepPlan(**_known(StepPlan, item)) for item in document["steps"])
+        known["steps"] = tuple(StepPlan(**known_fields(StepPlan, item)) for item in document["steps"])
         known["looks"], known["bounds"] = tuple(document["looks"]), tuple(document["bounds"])
         return cls(**known)
-
-
-def _known(cls: Any, document: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in dataclasses.fields(cls)}
-    return {name: value for name, value in document.items() if name in names}
