@@ -181,3 +181,14 @@ def test_an_equal_canary_is_promoted_by_evidence_at_the_first_whole_day(staged: 
     assert types.count("shifted") == 2
     assert canary.router.read().champion == "2"
     assert canary.workspace.registry.aliases("cut")["champion"] == "2"
+
+
+def test_advance_outlives_one_that_was_killed(staged: Path, type_: Type) -> None:
+    """Its lease was never given back; a living controller's is respected."""
+    type_("release", "drill")
+    type_("release", "start")
+    dead = Canary(Workspace.open(staged / "holdfast.yaml")).lease()
+    assert dead.hold(0.0) is not None
+    found = json.loads(type_("release", "advance", "--json").stdout)
+    assert found["leader"]
+    assert found["release"]["status"] == "running"

@@ -111,7 +111,12 @@ def advance(out: Output, config_path: Path) -> int:
     """Do once what is due: for a cron job, where no controller runs."""
     canary = _open(config_path)
     lease = canary.lease()
-    ticked = canary.controller(lease=lease).tick()
+    controller = canary.controller(lease=lease)
+    ticked = controller.tick()
+    patient = time.monotonic() + lease.patience + 1  # as long as it takes to know that who held the lease is dead
+    while not ticked.leader and not ticked.complaints and time.monotonic() < patient:
+        time.sleep(0.2)
+        ticked = controller.tick()
     lease.release(canary.workspace.clock().timestamp())
     return _ticked(out, ticked)
 

@@ -18,7 +18,7 @@ from holdfast.evidence.rows import Rows
 from holdfast.evidence.step import Step
 from holdfast.evidence.sums import Closed, Evidence
 from holdfast.release.attempt import Attempt
-from holdfast.release.canary.judge import judge
+from holdfast.release.canary.judge import alarms, judge
 from holdfast.release.canary.judgement import Decision, Judgement
 from holdfast.release.canary.plan import HOUR, CanaryPlan
 from holdfast.release.canary.reporting import canary_report
@@ -100,7 +100,8 @@ class LogWatch:
         assert attempt.began is not None  # noqa: S101
         found = self._step.block(self._until, looks, look)
         self._until += looks * look
-        self._last = found.at(-1)
+        raised = alarms(attempt.plan, attempt.step, found)
+        self._last = found.at(int(raised.argmax()) if raised.any() else -1)
         assert self._series is not None  # noqa: S101 - the first look made it
         self._series.add(attempt.step, found, _hours(attempt.began, attempt.since))
 

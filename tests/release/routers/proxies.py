@@ -214,6 +214,6 @@ class HAProxy:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
-    def router(self, *, keep: bool | None = False, patience: float = 10.0, tcp: bool = False) -> HAProxyRouter:
+    def router(self, *, keep: bool | None = False, patience: float = 3.0, tcp: bool = False) -> HAProxyRouter:
         place = self.tcp if tcp else self.socket
         return HAProxyRouter(place, self.servers.address_of, keep=keep, patience=patience)

@@ -67,7 +67,7 @@ class HAProxyRouter:
         *,
         prefix: str = PREFIX,
         keep: bool | None = None,
-        patience: float = 10.0,
+        patience: float = 3.0,  # shorter than a controller's lease
     ) -> None:
         self.runtime = RuntimeSocket(socket)
         self.address_of = address_of
