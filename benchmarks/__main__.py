@@ -15,6 +15,9 @@ NAMES = (
     "data_check",
     "champion_elsewhere",
     "bisection",
+    "canary_detection",
+    "canary_evidence",
+    "controller",
     "router_rollback",
 )
 

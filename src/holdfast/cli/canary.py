@@ -180,6 +180,11 @@ def _now(canary: Canary) -> str:
 def _ended(out: Output, ticked: Ticked) -> int:
     attempt = ticked.state.attempt if ticked.state is not None else None
     status = None if attempt is None else attempt.status.value
+    out.say(
+        "no release was ever started."
+        if attempt is None
+        else f"release {attempt.id} is {str(status).replace('_', ' ')}."
+    )
     out.emit({"schema": 1, "release": None if attempt is None else {"id": attempt.id, "status": status}})
     return {"rolled_back": 1, "invalid": 4}.get(status or "", 0)
 
