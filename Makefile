@@ -57,7 +57,7 @@ docs-incident: setup # three minutes: it runs the incident
 
 lock:
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml --extra mlflow --group dev -o $(LOCK)
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml --extra mlflow --extra serve --extra kafka --extra traces --group dev -o $(LOCK)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis

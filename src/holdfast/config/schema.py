@@ -5,42 +5,17 @@ Field names are the keys of `holdfast.yaml`. Durations are text such as `90s`, `
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from holdfast.config.serving import ServingConfig
+from holdfast.config.types import Confidence, Duration, Names, Share, Strict
 from holdfast.verdict import OnInconclusive
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-
-def parse_duration(value: Any) -> timedelta:
-    """`90s`, `30m`, `24h` or `7d` as a timedelta; ValueError otherwise."""
-    if isinstance(value, timedelta):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(value))
-    if match is None:
-        raise ValueError("expected a duration such as 90s, 30m, 24h or 7d")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[list[str], BeforeValidator(_listed)]
-Confidence = Annotated[float, Field(gt=0.5, lt=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """The model's name and how its predictions are asked for."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -51,7 +26,7 @@ class ModelConfig(_Strict):
     timeout: Duration = timedelta(minutes=10)  # for one load and one pass over the holdout
 
 
-class ColumnConfig(_Strict):
+class ColumnConfig(Strict):
     """What one column must look like; what is not declared is not checked."""
 
     type: Literal["int", "float", "string", "bool", "timestamp", "date"] | None = None
@@ -65,7 +40,7 @@ class ColumnConfig(_Strict):
     max_drift: float | None = None  # corrected PSI against the champion's training data
 
 
-class ClassesConfig(_Strict):
+class ClassesConfig(Strict):
     """The balance of the label's classes."""
 
     min_share: Share | None = None
@@ -73,7 +48,7 @@ class ClassesConfig(_Strict):
     min_rows: int | None = None
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """The training table and what must hold of it."""
 
     train: str
@@ -91,7 +66,7 @@ class DataConfig(_Strict):
     extra_columns: Literal["allow", "notice", "fail"] = "allow"
 
 
-class HoldoutConfig(_Strict):
+class HoldoutConfig(Strict):
     """How the holdout is split off and how often it may be asked."""
 
     name: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -101,14 +76,14 @@ class HoldoutConfig(_Strict):
     max_evaluations: int = Field(default=20, ge=1)
 
 
-class Tolerance(_Strict):
+class Tolerance(Strict):
     """How far a number may move: |after − before| ≤ absolute + relative · max(|before|, |after|)."""
 
     relative: float = Field(default=1e-6, ge=0)
     absolute: float = Field(default=1e-12, ge=0)
 
 
-class SnapshotFunction(_Strict):
+class SnapshotFunction(Strict):
     """A function of the project whose outputs are golden.
 
     `call: value` calls it once a row with the value (or values) of `input`, `column` once with that column as a
@@ -130,7 +105,7 @@ class SnapshotFunction(_Strict):
         return self
 
 
-class SnapshotsConfig(_Strict):
+class SnapshotsConfig(Strict):
     """Golden features: which functions, on how many inputs."""
 
     functions: dict[str, SnapshotFunction] = {}
@@ -140,7 +115,7 @@ class SnapshotsConfig(_Strict):
     timeout: Duration = timedelta(minutes=1)  # for one function
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """The user's training command."""
 
     run: str
@@ -151,7 +126,7 @@ class TrainConfig(_Strict):
     model_path: str = "model"  # the artifact of the run that holds the model
 
 
-class MetricGate(_Strict):
+class MetricGate(Strict):
     """Limits of one metric; at least one of them."""
 
     min: float | None = None
@@ -170,7 +145,7 @@ class MetricGate(_Strict):
         return self
 
 
-class SliceGates(_Strict):
+class SliceGates(Strict):
     """The same comparison inside each value of some columns."""
 
     by: Names
@@ -179,7 +154,7 @@ class SliceGates(_Strict):
     on_inconclusive: OnInconclusive = "report"
 
 
-class LatencyGate(_Strict):
+class LatencyGate(Strict):
     """p99 of single calls, in milliseconds, and against the champion as a share of its p99."""
 
     p99_ms: float | None = Field(default=None, gt=0)
@@ -189,21 +164,21 @@ class LatencyGate(_Strict):
     on_inconclusive: OnInconclusive = "report"
 
 
-class EnvironmentGate(_Strict):
+class EnvironmentGate(Strict):
     """The champion re-scored in another environment; what it costs is judged by the margins of `metrics`."""
 
     tolerance: float = Field(default=1e-6, ge=0)  # relative; a prediction moved by less has not moved
     on_change: Literal["notice", "fail"] = "notice"  # where predictions move and it does not cost
 
 
-class ExplainConfig(_Strict):
+class ExplainConfig(Strict):
     """How far a failed gate goes to find out which change did it."""
 
     runs: int = Field(default=4, ge=0)  # trainings with one change alone
     max_minutes: float = Field(default=10, gt=0)  # for all of them
 
 
-class GatesConfig(_Strict):
+class GatesConfig(Strict):
     """The policy that can stop a release."""
 
     file: str | None = None  # a ModelValidationConfig file instead
@@ -216,14 +191,14 @@ class GatesConfig(_Strict):
     on_inconclusive: OnInconclusive = "fail"
 
 
-class CanaryStep(_Strict):
+class CanaryStep(Strict):
     """One share of the units, and for how many hours; the last step lasts until the end."""
 
     share: float = Field(gt=0, lt=1)
     hours: float | None = Field(default=None, gt=0)
 
 
-class CanaryConfig(_Strict):
+class CanaryConfig(Strict):
     """The steps of a canary, and when it must be decided."""
 
     steps: list[CanaryStep] = Field(min_length=1)
@@ -240,7 +215,7 @@ class CanaryConfig(_Strict):
     )  # after which a router that nobody told again sends everybody to the champion
 
 
-class Guardrail(_Strict):
+class Guardrail(Strict):
     """How much worse an outcome or a built-in measure may become."""
 
     max_drop: float | None = Field(default=None, ge=0)
@@ -250,14 +225,14 @@ class Guardrail(_Strict):
     cap: float | None = None  # larger values count as this, so that one request cannot decide
 
 
-class LogConfig(_Strict):
+class LogConfig(Strict):
     """Where predictions and outcomes are recorded: a Parquet or CSV file, or a folder of Parquet files."""
 
     predictions: str
     outcomes: str | None = None
 
 
-class ReleaseConfig(_Strict):
+class ReleaseConfig(Strict):
     """How a staged candidate reaches production."""
 
     canary: CanaryConfig | None = None
@@ -266,13 +241,13 @@ class ReleaseConfig(_Strict):
     log: LogConfig | None = None
 
 
-class DriftConfig(_Strict):
+class DriftConfig(Strict):
     """When a column counts as drifted."""
 
     psi: float = Field(default=0.15, gt=0)
 
 
-class MonitoringConfig(_Strict):
+class MonitoringConfig(Strict):
     """What is watched, and how often."""
 
     drift: DriftConfig = DriftConfig()
@@ -280,7 +255,7 @@ class MonitoringConfig(_Strict):
     alarms_per_month: float = Field(default=1.0, gt=0)  # tolerated false alarms
 
 
-class WorkflowConfig(_Strict):
+class WorkflowConfig(Strict):
     """The GitHub workflow that retrains."""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
@@ -290,7 +265,7 @@ class WorkflowConfig(_Strict):
     api: str = "https://api.github.com"
 
 
-class RetrainingConfig(_Strict):
+class RetrainingConfig(Strict):
     """When a retraining is asked for, and who starts it."""
 
     drift: float | None = None
@@ -300,7 +275,7 @@ class RetrainingConfig(_Strict):
     workflow: WorkflowConfig | None = None  # default: `holdfast run` here
 
 
-class Project(_Strict):
+class Project(Strict):
     """A whole `holdfast.yaml`."""
 
     version: Literal[1] = 1
@@ -313,5 +288,6 @@ class Project(_Strict):
     snapshots: SnapshotsConfig = SnapshotsConfig()
     gates: GatesConfig = GatesConfig()
     release: ReleaseConfig = ReleaseConfig()
+    serving: ServingConfig = ServingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
     retraining: RetrainingConfig = RetrainingConfig()

@@ -1,0 +1,1 @@
+"""What was answered, kept: segments on the local disk, written before the answer leaves."""
