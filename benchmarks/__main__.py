@@ -18,6 +18,8 @@ NAMES = (
     "canary_detection",
     "canary_evidence",
     "controller",
+    "live_evidence",
+    "log_compaction",
     "router_rollback",
 )
 

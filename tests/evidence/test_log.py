@@ -296,8 +296,8 @@ assert "pandas" not in sys.modules
 
 
 def test_the_module_says_which_columns_it_needs() -> None:
-    assert log_module._PREDICTIONS.required == ("prediction_id", "time", "variant", "unit")
-    assert log_module._OUTCOMES.required == ("prediction_id", "time", "name", "value")
+    assert log_module.PREDICTIONS.required == ("prediction_id", "time", "variant", "unit")
+    assert log_module.OUTCOMES.required == ("prediction_id", "time", "name", "value")
 
 
 def test_per_request_every_request_is_a_unit_even_without_one(tmp_path: Path) -> None:

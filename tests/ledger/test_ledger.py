@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import Conflict, Damaged
 from holdfast.ledger import Event, Ledger
+from holdfast.ledger.ledger import event_key
 from holdfast.ledger.verify import problems_of
 from holdfast.store import open_store
 from holdfast.verdict import Verdict
@@ -189,6 +190,32 @@ def test_a_long_stream_is_read_in_order(tmp_path: Path) -> None:
     events = Ledger(store).read(STREAM)
     assert [event.number for event in events] == list(range(1_200))
     assert Ledger(store).append(STREAM, "of a later version", {"x": 1}, expected=1_200).number == 1_200
+
+
+def test_following_reads_what_is_new_and_nothing_else(any_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, follower = ledger_at(any_store_url), ledger_at(any_store_url)
+    asked: list[str] = []
+    get = follower.store.get
+    monkeypatch.setattr(follower.store, "get", lambda key: asked.append(key) or get(key))
+    monkeypatch.setattr(follower.store, "list", lambda prefix: pytest.fail("it listed"))
+    assert follower.follow(STREAM) == []
+    written = [writer.append(STREAM, "judged", {"n": n}, expected=n) for n in range(3)]
+    assert follower.follow(STREAM) == written
+    asked.clear()
+    assert follower.follow(STREAM) == written
+    assert asked == [event_key(STREAM, 3)]
+    written.append(writer.append(STREAM, "judged", {}, expected=3))
+    assert follower.follow(STREAM) == written
+
+
+def test_following_stops_at_a_changed_event(tmp_path: Path) -> None:
+    writer, follower = ledger_at(tmp_path), ledger_at(tmp_path)
+    first = writer.append(STREAM, "judged", {}, expected=0)
+    assert follower.follow(STREAM) == [first]
+    other = Event(stream=STREAM, number=1, type="judged", time=first.time, who="x", previous="sha256:other")
+    writer.store.put(event_key(STREAM, 1), other.to_bytes())
+    with pytest.raises(Damaged, match="does not follow the event before it"):
+        follower.follow(STREAM)
 
 
 def test_who_and_where_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.store import open_store
+from holdfast.store import Store, open_store
 from tests.fixtures.registries import MemoryRegistry
 from tests.release.world import World
 
@@ -18,8 +18,8 @@ class Killed(BaseException):
 class MortalWorld(World):
     """`killed_at(n)` lets n writes through and dies at the next one; `writes` counts them."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryRegistry(), open_store("memory://"))
+    def __init__(self, store: Store | None = None) -> None:
+        super().__init__(MemoryRegistry(), store or open_store("memory://"))
         self.left: int | None = None
         self.writes = 0
         for name in _WRITES:

@@ -19,6 +19,7 @@ from holdfast.release.controller import Controller, Sighting, Ticked
 from holdfast.release.drill import drill
 from holdfast.release.lease import Lease
 from holdfast.release.routers.memory import MemoryRouter
+from holdfast.store import Store
 from holdfast.verdict import utc_text
 from tests.release.killing import MortalWorld
 from tests.release.world import MODEL, POLICY, POLICY_DIGEST
@@ -66,8 +67,8 @@ class _Watch:
 class SteeredWorld(MortalWorld):
     """`seconds` is the monotonic time of all controllers; the wall clock is the world's own, which may jump."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, store: Store | None = None) -> None:
+        super().__init__(store)
         self.seconds = 0.0
         self.words = WordWatch()
         self.router = MemoryRouter(clock=lambda: self.seconds)

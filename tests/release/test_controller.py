@@ -10,6 +10,7 @@ from holdfast.errors import OutsideError, Refused, UserError
 from holdfast.release.attempt import Status
 from holdfast.release.canaries import finish, pause, resume, take_back
 from holdfast.release.canary.judgement import Decision
+from holdfast.release.trips import Trip, append_trip, commands_of
 from tests.release.steered import REPORT, SteeredWorld, plan
 from tests.release.world import MODEL, settled
 
@@ -401,3 +402,70 @@ class TestDrill:
         assert world.state.drill.details["problems"] == ["interrupted"]
         assert world.router.read() is None or world.router.read().canary is None
         assert world.drill().ok
+
+
+def tripped(world: SteeredWorld, release: str, canary: str = "2") -> None:
+    trip = Trip(release=release, canary=canary, epoch=1, replica="a", reason="5 units met faults")
+    append_trip(world.ledger, MODEL, trip)
+
+
+@pytest.mark.parametrize("state", ["warming", "running", "held", "promoting"])
+def test_a_replicas_breaker_ends_the_release_from_every_state_that_sends_users(world: SteeredWorld, state: str) -> None:
+    world.canary()
+    if state == "warming":
+        world.router.broken.add("2")
+    world.tick()
+    if state == "held":
+        pause(world.ledger, MODEL, reason="lunch")
+    if state == "promoting":
+        finish(world.ledger, world.registry, world.router, MODEL, reason="I know")
+    assert status(world) == state
+    living = world.state.living
+    tripped(world, living.id)
+    tripped(world, living.id)  # another replica, or the same one again
+    world.words(Decision.PROMOTE, look=0)  # whatever the evidence says
+    world.tick()
+    world.tick()
+    assert status(world) is Status.ROLLED_BACK
+    assert world.types.count("returning") == 1
+    returning = next(event for event in world.events if event.type == "returning")
+    assert returning.payload["metric"] == "breaker"
+    assert returning.payload["reason"] == "the breaker of replica a opened: 5 units met faults"
+    assert world.router.read().canary is None
+
+
+def test_a_command_of_another_release_changes_nothing(world: SteeredWorld) -> None:
+    running(world)
+    first = world.state.living.id
+    tripped(world, "r0-000000")
+    world.ledger.append_latest(commands_of(MODEL), "of a later Holdfast", {"release": first})
+    world.tick()
+    assert status(world) is Status.RUNNING
+    tripped(world, first)
+    world.tick()
+    assert status(world) is Status.ROLLED_BACK
+    world.canary("three")
+    for _ in range(3):
+        world.tick()
+    assert status(world) is Status.RUNNING
+
+
+def test_a_breaker_does_not_send_users_to_a_dead_champion(world: SteeredWorld) -> None:
+    running(world)
+    tripped(world, world.state.living.id)
+    world.router.broken.add("1")
+    world.tick()
+    world.tick()
+    assert status(world) is Status.HELD
+    assert world.types.count("held") == 1
+    world.router.broken.clear()
+    world.tick()
+    assert status(world) is Status.ROLLED_BACK
+
+
+def test_a_command_needs_to_name_the_release_and_nothing_more(world: SteeredWorld) -> None:
+    running(world)
+    world.ledger.append_latest(commands_of(MODEL), "tripped", {"release": world.state.living.id, "later": {}})
+    world.tick()
+    assert status(world) is Status.ROLLED_BACK
+    assert world.state.attempt.why == "the breaker of replica unknown opened: it does not say why"

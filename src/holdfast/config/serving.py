@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from holdfast.config.types import ByteSize, Duration, Strict
 
@@ -51,3 +51,9 @@ class ServingConfig(Strict):
     breaker_window: Duration = timedelta(seconds=30)  # …trip the breaker of this replica
     poll: Duration = timedelta(milliseconds=250)  # how often the ledger's next event is asked for
     log: ServingLogConfig = ServingLogConfig()
+
+    @model_validator(mode="after")
+    def _upstream_is_told(self) -> ServingConfig:
+        if self.mode == "upstream" and "{version}" not in (self.upstream or ""):
+            raise ValueError("mode upstream expects `upstream`, a URL with {version} in it")
+        return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -122,13 +121,6 @@ def places_array(places: npt.NDArray[Any]) -> pa.Array:
     kind = pa.uint64() if places.dtype == np.uint64 else pa.int64()
     values = np.ascontiguousarray(places, np.uint64 if kind == pa.uint64() else np.int64)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
-
-
-def text_array(texts: Sequence[str]) -> pa.Array:
-    """Some texts as an Arrow array, without importing pandas."""
-    pieces = [text.encode() for text in texts]
-    ends = np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(pieces), pa.py_buffer(ends), pa.py_buffer(b"".join(pieces)))
 
 
 def _as_text(values: pa.Array) -> pa.Array:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from holdfast.data._blocks import Block, places_array, text_array
+from holdfast.data._blocks import Block, places_array
 from holdfast.data._categories import Categories
+from holdfast.data.arrow import arrow_text
 from holdfast.data.hashing import as_numpy, hash_array
 
 EXAMPLES = 5
@@ -66,7 +67,7 @@ class ValuesWatch(Offenders):
     def __init__(self, allowed: Sequence[Any]) -> None:
         super().__init__()
         texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in allowed]
-        self.hashes = hash_array(text_array(texts))
+        self.hashes = hash_array(arrow_text(texts))
         self.numbers = np.array([float(v) for v in allowed if isinstance(v, int | float)])
 
     def __call__(self, block: Block) -> None:

@@ -154,16 +154,26 @@ class Profile:
 
 
 class ProfileBuilder:
-    """Counts batches as they come; `group` names the column of the unit of randomness, `rows` is about how many."""
+    """Counts batches as they come; `group` names the column of the unit of randomness, `rows` is about how many.
+
+    `sampled=False` keeps no rows and no table of values, for many small batches that are only compared with `reference`: the
+    profile has no baselines of its own, and `distinct` is an estimate.
+    """
 
     def __init__(
-        self, schema: pa.Schema, reference: Profile | None = None, *, group: str | None = None, rows: int = 0
+        self,
+        schema: pa.Schema,
+        reference: Profile | None = None,
+        *,
+        group: str | None = None,
+        rows: int = 0,
+        sampled: bool = True,
     ) -> None:
         self._columns = {f.name: ColumnProfile(f.name, type_name(f.type), kind_of(f.type)) for f in schema}
         self._baselines = {name: _baseline(column, reference) for name, column in self._columns.items()}
         self._group = group
         self._sizes = UnitSizes() if group is not None else None
-        self._sample = RowSample.expecting(rows)
+        self._sample = RowSample.expecting(rows) if sampled else None
         self._rows = 0
         self._profiles = {name: self._count(Block(name, kind_of(t), pa.nulls(0, t))) for name, t in _types(schema)}
 
@@ -179,7 +189,8 @@ class ProfileBuilder:
         tasks = [(block, observers.get(block.name, ())) for block in blocks]
         for _ in pool.map(self._take, tasks) if pool else map(self._take, tasks):
             pass
-        self._sample.add(blocks)
+        if self._sample is not None:
+            self._sample.add(blocks)
         if self._sizes is not None and self._group is not None:
             self._sizes.add(hash_array(batch.column(self._group)))
         self._rows += batch.num_rows
@@ -204,7 +215,7 @@ class ProfileBuilder:
         )
         if block.kind == "categorical":
             known = self._profiles[block.name].categories if block.rows else None
-            exact = known is None or known.table is not None
+            exact = self._sample is not None and (known is None or known.table is not None)
             categories = baseline if isinstance(baseline, Categories) else None
             return replace(column, categories=CategorySummary.of(block, categories, exact=exact))
         if block.kind == "opaque":

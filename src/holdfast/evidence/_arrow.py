@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from holdfast.data.arrow import arrow_numbers, arrow_text
 from holdfast.data.hashing import as_numpy
 
-Bools = npt.NDArray[np.bool_]
+__all__ = ["arrow_bools", "arrow_numbers", "arrow_text", "filled", "python_numbers", "python_texts", "same_text"]
 
 
-def arrow_numbers(values: npt.NDArray[Any], valid: Bools | None = None) -> pa.Array:
-    """A numpy array of numbers, (n,), as an Arrow array that shares its memory; null where not `valid`."""
-    values = np.ascontiguousarray(values)
-    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [bits, pa.py_buffer(values)])
+def arrow_bools(values: npt.NDArray[np.bool_]) -> pa.Array:
+    """A numpy array of booleans, (n,), as an Arrow array."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
 
 
-def arrow_text(values: Sequence[str | None]) -> pa.Array:
-    """Text as an Arrow array; None is null."""
-    parts = [(value or "").encode() for value in values]
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    valid = np.packbits([value is not None for value in values], bitorder="little")
-    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(parts))]
-    return pa.Array.from_buffers(pa.large_string(), len(parts), buffers).cast(pa.string())
+def python_texts(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """Text as Python has it."""
+    if isinstance(column, pa.ChunkedArray):
+        return [text for chunk in column.chunks for text in python_texts(chunk)]
+    whole = column.cast(pa.large_string())
+    _, offsets, data = whole.buffers()
+    ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1].tolist() if len(whole) else []
+    content, there = bytes(data or b""), as_numpy(whole.is_valid())
+    return [
+        content[begin:end].decode() if valid else None for begin, end, valid in zip(ends, ends[1:], there, strict=False)
+    ]
+
+
+def python_numbers(column: pa.ChunkedArray) -> list[int | None]:
+    """Whole numbers and moments, in their own unit, as Python has them."""
+    found: list[int | None] = []
+    for chunk in column.chunks:
+        values = filled(chunk.cast(pa.int64()), 0).tolist()
+        found += [value if valid else None for value, valid in zip(values, as_numpy(chunk.is_valid()), strict=True)]
+    return found
 
 
 def same_text(value: str, count: int) -> pa.Array:

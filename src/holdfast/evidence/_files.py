@@ -113,7 +113,7 @@ def _folder(root: Path, asked: Asked, after: Mapping[str, Any] | None) -> Append
         if name in known or not _is_log_file(name) or not file.is_file():
             continue
         try:
-            pieces += _row_groups(file, asked, 0, _partition(name))[0]
+            pieces += row_groups(file, asked, 0, _partition(name))[0]
         except FileNotFoundError:
             continue  # gone since it was listed
         except (pa.ArrowException, OSError) as error:
@@ -127,7 +127,7 @@ def _folder(root: Path, asked: Asked, after: Mapping[str, Any] | None) -> Append
 
 def _parquet(path: Path, asked: Asked, after: Mapping[str, Any] | None) -> Appended:
     skipped = _field(after, "rows", path) if after is not None else 0
-    pieces, rows = _row_groups(path, asked, skipped, {})
+    pieces, rows = row_groups(path, asked, skipped, {})
     if rows < skipped:
         raise unavailable(
             f"{path} has {rows:,} rows: expected the {skipped:,} that were there and more.", "Read it anew."
@@ -135,8 +135,13 @@ def _parquet(path: Path, asked: Asked, after: Mapping[str, Any] | None) -> Appen
     return Appended(pieces, {"rows": rows})
 
 
-def _row_groups(file: Path, asked: Asked, skipped: int, constants: dict[str, str]) -> tuple[list[Piece], int]:
-    """A piece for each row group that has rows beyond `skipped`, and the file's number of rows."""
+def row_groups(
+    file: Any, asked: Asked, skipped: int, constants: Mapping[str, str], until: int | None = None
+) -> tuple[list[Piece], int]:
+    """A piece for each row group that has rows beyond `skipped` (and before `until`), and the file's number of rows.
+
+    `file` is a path, or an open file that one thread reads.
+    """
     with pq.ParquetFile(file) as reader:
         schema, metadata = reader.schema_arrow, reader.metadata
     for name, value in constants.items():
@@ -146,44 +151,49 @@ def _row_groups(file: Path, asked: Asked, skipped: int, constants: dict[str, str
     pieces: list[Piece] = []
     begin = 0
     for group in range(metadata.num_row_groups):
-        end = begin + metadata.row_group(group).num_rows
-        if end > skipped:
-            pieces.append(_Group(file, metadata, group, wanted, max(skipped - begin, 0)))
-        begin = end
+        count = metadata.row_group(group).num_rows
+        window = max(skipped - begin, 0), count if until is None else min(until - begin, count)
+        if window[0] < window[1]:
+            pieces.append(_Group(file, metadata, group, wanted, *window))
+        begin += count
     return pieces, metadata.num_rows
 
 
 @dataclass(frozen=True)
 class _Group:
-    """One row group without its first `skipped` rows; a field with metadata has one value for all rows."""
+    """The rows [begin, end) of one row group; a field with metadata has one value for all rows."""
 
-    file: Path
+    file: Any
     metadata: pq.FileMetaData
     group: int
     fields: list[pa.Field]
-    skipped: int
+    begin: int
+    end: int
 
     @property
     def rows(self) -> int:
-        return int(self.metadata.row_group(self.group).num_rows) - self.skipped
+        return self.end - self.begin
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         own = [field.name for field in self.fields if not _constant(field)]
         texts = {field.name for field in self.fields if field.type in (pa.string(), pa.large_string())}
         encoded = [name for name in _FEW_VALUES if name in own and name in texts]
-        skipped = self.skipped
+        at = 0
         try:
             with self._open(encoded) as reader:
                 for batch in reader.iter_batches(BATCH_ROWS, row_groups=[self.group], columns=own, use_threads=False):
-                    rest = batch.slice(min(skipped, batch.num_rows))
-                    skipped -= batch.num_rows - rest.num_rows
-                    if rest.num_rows:
-                        yield self._with_constants(rest)
+                    first, last = max(self.begin - at, 0), min(self.end - at, batch.num_rows)
+                    at += batch.num_rows
+                    if first < last:
+                        yield self._with_constants(batch.slice(first, last - first))
         except (pa.ArrowException, OSError) as error:
             raise unavailable(f"{self.file} is damaged: {_first_line(error)}.", "Have it written again.") from error
 
     def _open(self, encoded: list[str]) -> pq.ParquetFile:
-        options: dict[str, Any] = {"pre_buffer": False, "buffer_size": _STREAM_BYTES}
+        is_path = isinstance(
+            self.file, Path
+        )  # of anything else each piece is a request, so there are few and large ones
+        options: dict[str, Any] = {"pre_buffer": not is_path, "buffer_size": _STREAM_BYTES if is_path else 0}
         return pq.ParquetFile(self.file, metadata=self.metadata, read_dictionary=encoded, **options)
 
     def _with_constants(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,8 @@ from holdfast.evidence.rows import BATCH_ROWS, Rows, parse, rows_room, settled
 
 Position = Mapping[str, Any]  # JSON; what it holds is the log's own affair
 
-_PREDICTIONS = Asked("prediction", prediction_log.REQUIRED, prediction_log.OPTIONAL)
-_OUTCOMES = Asked("outcome", outcome_log.REQUIRED, outcome_log.OPTIONAL)
+PREDICTIONS = Asked("prediction", prediction_log.REQUIRED, prediction_log.OPTIONAL)
+OUTCOMES = Asked("outcome", outcome_log.REQUIRED, outcome_log.OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class PredictionLog(Protocol):
         ...
 
 
+@runtime_checkable
+class LogInPieces(Protocol):
+    """A log whose `read` can also be had as pieces that are not read yet: predictions, and outcomes."""
+
+    def appended(self, after: Position | None) -> tuple[Appended, Appended]: ...
+
+
 class MemoryLog:
     """The two tables in memory; `append` adds to them."""
 
@@ -64,8 +71,8 @@ class MemoryLog:
 
     def read(self, after: Position | None) -> tuple[Slice, Position]:
         begins = after or {"predictions": 0, "outcomes": 0}
-        predictions = _table(self._predictions[begins["predictions"] :], _PREDICTIONS)
-        outcomes = _table(self._outcomes[begins["outcomes"] :], _OUTCOMES)
+        predictions = _table(self._predictions[begins["predictions"] :], PREDICTIONS)
+        outcomes = _table(self._outcomes[begins["outcomes"] :], OUTCOMES)
         return Slice(predictions, outcomes), {"predictions": len(self._predictions), "outcomes": len(self._outcomes)}
 
 
@@ -80,16 +87,14 @@ class FileLog:
         self.predictions, self.outcomes = Path(predictions), None if outcomes is None else Path(outcomes)
 
     def read(self, after: Position | None) -> tuple[Slice, Position]:
-        predictions, outcomes = self.appended(after)
-        rows, marks = _read(predictions, _PREDICTIONS), _read(outcomes, _OUTCOMES)
-        return Slice(rows, marks, _unfinished(predictions, outcomes)), _position(predictions, outcomes)
+        return sliced(*self.appended(after))
 
     def appended(self, after: Position | None) -> tuple[Appended, Appended]:
         """What `read` reads, as pieces that are not read yet."""
-        predictions = appended(self.predictions, _PREDICTIONS, after and after["predictions"])
+        predictions = appended(self.predictions, PREDICTIONS, after and after["predictions"])
         if self.outcomes is None:
             return predictions, Appended([], {})
-        return predictions, appended(self.outcomes, _OUTCOMES, after and after["outcomes"])
+        return predictions, appended(self.outcomes, OUTCOMES, after and after["outcomes"])
 
 
 @dataclass(frozen=True)
@@ -128,15 +133,37 @@ def take(
     return Taken(rows, marks, left_out + lost, position, unfinished)
 
 
+def unread(
+    log: PredictionLog, after: Position | None
+) -> tuple[Iterator[pa.RecordBatch], Iterator[pa.RecordBatch], Position]:
+    """Predictions and outcomes appended since `after`, batch by batch as they are asked for, and the position after them.
+
+    For those who want few rows of many: of a table that nobody asks for nothing is read.
+    """
+    of_rows, of_marks, position, _ = _pieces(log, after)
+    return _batches(of_rows), _batches(of_marks), position
+
+
+def sliced(predictions: Appended, outcomes: Appended) -> tuple[Slice, Position]:
+    """What was appended, read, and the position after it."""
+    rows, marks = _read(predictions, PREDICTIONS), _read(outcomes, OUTCOMES)
+    return Slice(rows, marks, _unfinished(predictions, outcomes)), _position(predictions, outcomes)
+
+
 def _pieces(
     log: PredictionLog, after: Position | None
 ) -> tuple[Sequence[Piece], Sequence[Piece], Position, tuple[str, ...]]:
     """Pieces of both tables, the position after them, and the files that are not finished."""
-    if isinstance(log, FileLog):
+    if isinstance(log, LogInPieces):
         rows, marks = log.appended(after)
         return rows.pieces, marks.pieces, _position(rows, marks), _unfinished(rows, marks)
     found, position = log.read(after)
-    return _given(found.predictions, _PREDICTIONS), _given(found.outcomes, _OUTCOMES), position, found.unfinished
+    return _given(found.predictions, PREDICTIONS), _given(found.outcomes, OUTCOMES), position, found.unfinished
+
+
+def _batches(pieces: Sequence[Piece]) -> Iterator[pa.RecordBatch]:
+    for piece in pieces:
+        yield from piece()
 
 
 def _fill(room: Room, begin: int, piece: Piece, parsed: Callable[[pa.RecordBatch], Sequence[Any]]) -> None:
@@ -183,6 +210,8 @@ def _plain(table: pa.Table) -> pa.Table:
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+        elif field.type == pa.string_view():
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
     return table
 
 

@@ -131,16 +131,17 @@ class Rows:
         return (*arrays[:_PLAIN], *filled)
 
 
-def clean(predictions: pa.Table) -> tuple[Rows, LeftOut]:
+def clean(predictions: pa.Table, *, per_request: bool = False) -> tuple[Rows, LeftOut]:
     """The rows that are evidence, sorted by time, and the count of those that are not.
 
     Left out are rows with an unknown variant, no unit, no id, no time or one outside 2000 to 2100, rows whose variant was
     overridden, and repetitions of a prediction id: of those the first by time stays, of the same microsecond the first in
-    the log. A row counts under one reason. Raises UserError where a column is missing or of a type that cannot be used.
+    the log. A row counts under one reason. With `per_request` each request is a unit of its own. Raises UserError where a
+    column is missing or of a type that cannot be used.
     """
     columns.required(predictions.schema, REQUIRED, "prediction")
     room = rows_room(predictions.num_rows)
-    in_threads(lambda piece: room.put(piece[0], parse(piece[1])), numbered(predictions))
+    in_threads(lambda piece: room.put(piece[0], parse(piece[1], per_request=per_request)), numbered(predictions))
     return settled(room)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.config.canary import full_name
 from holdfast.errors import Refused, UserError
+from holdfast.evidence.delta_log import DeltaLog
 from holdfast.evidence.log import FileLog, PredictionLog, Taken, take
 from holdfast.pipeline.releasing import beats_anchor, promote_candidate
 from holdfast.pipeline.workspace import Workspace
@@ -28,7 +29,8 @@ from holdfast.release.pointing import point, point_recorded
 from holdfast.release.reconcile import Foreign
 from holdfast.release.routers import open_router
 from holdfast.release.routing import TrafficRouter
-from holdfast.release.watch import LogWatch
+from holdfast.release.summaries import STILL_SECONDS, SummaryWatch
+from holdfast.release.watch import EvidenceWatch, LogWatch
 from holdfast.verdict import utc_text
 
 LATENCY = "builtin.latency_p99_ms"
@@ -53,10 +55,13 @@ class Planned:
 
 
 class Canary:
-    """What a project's canary needs of the world, each opened when first used."""
+    """What a project's canary needs of the world, each opened when first used.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    `still_seconds` of the workspace's clock may pass before a replica's summary counts as standing still.
+    """
+
+    def __init__(self, workspace: Workspace, *, still_seconds: float = STILL_SECONDS) -> None:
+        self.workspace, self.still_seconds = workspace, still_seconds
         self.declared = workspace.config.release
 
     @cached_property
@@ -67,15 +72,18 @@ class Canary:
                 hint="Add `release: {router: file:routing.json}`, or haproxy:SOCKET (docs/routers.md).",
                 reason_code="no_router",
             )
-        return open_router(self.declared.router, self.workspace.root)
+        work = self.workspace
+        return open_router(self.declared.router, work.root, store=work.store, model=work.model)
 
     @cached_property
     def log(self) -> PredictionLog:
         declared = self.declared.log
         if declared is None:
+            if self._is_gateway:
+                return DeltaLog(self.workspace.store, self.workspace.model)
             raise UserError(
                 "no prediction log is declared, so a canary could not be judged.",
-                hint="Add `release: {log: {predictions: PATH, outcomes: PATH}}`.",
+                hint="Add `release: {log: {predictions: PATH, outcomes: PATH}}`, or serve with router gateway:.",
                 reason_code="no_log",
             )
         path = self.workspace.project.path
@@ -84,8 +92,19 @@ class Canary:
     def controller(self, *, lease: Lease | None = None) -> Controller:
         """One that acts for this project; as a command does where it has no `lease`."""
         work = self.workspace
-        watch = LogWatch(self.log, work.store, work.model)
+        watch = self._watch()
         return Controller(work.ledger, work.registry, self.router, work.model, watch, lease=lease, clock=work.clock)
+
+    @property
+    def _is_gateway(self) -> bool:
+        """Whether `holdfast serve` answers: then the log is the store's tables, and its replicas flush summaries."""
+        return (self.declared.router or "").startswith("gateway:")
+
+    def _watch(self) -> EvidenceWatch:
+        work = self.workspace
+        if self._is_gateway and self.declared.log is None:
+            return SummaryWatch(self.log, work.store, work.model, self.still_seconds)
+        return LogWatch(self.log, work.store, work.model)
 
     def lease(self) -> Lease:
         """The right to act, for this process."""
@@ -176,9 +195,9 @@ class Canary:
     def sighting(self) -> Sighting | None:
         """What the evidence says now of a running canary; None where none is running or nothing is known."""
         living = self.workspace.state().living
-        if living is None or living.since is None or self.declared.log is None:
+        if living is None or living.since is None or (self.declared.log is None and not self._is_gateway):
             return None
-        return LogWatch(self.log, self.workspace.store, self.workspace.model).look(living, self.workspace.clock())
+        return self._watch().look(living, self.workspace.clock())
 
     def _tell(self) -> None:
         if self.declared.router is not None:

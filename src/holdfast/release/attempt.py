@@ -47,7 +47,7 @@ def _back(source: Status) -> Transition:
         source,
         "returning",
         Status.ROLLING_BACK,
-        "harm, a burst, a broken assignment, a dead canary, or a person's word",
+        "harm, a burst, a broken assignment, a dead canary, a replica's breaker, or a person's word",
     )
 
 

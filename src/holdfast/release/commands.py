@@ -9,6 +9,7 @@ from typing import Any, Literal
 from holdfast.release.canary.judgement import Judgement
 from holdfast.release.canary.plan import CanaryPlan
 from holdfast.release.routing import Routing
+from holdfast.release.trips import Trip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ class Observation:
     `routing` is what the router holds (None: it was never told, or is away; then `reachable` is False), `health` whether a
     version answers (absent: the router cannot tell), `files` whether a version can be fetched from the registry (absent: the
     registry is away). `judgement` is what the evidence says, `look` the planned look that it belongs to and `report` the
-    digest of the stored report. `lapsed`: the router was left alone for longer than its lease.
+    digest of the stored report. `lapsed`: the router was left alone for longer than its lease. `trip`: what the breaker of one
+    of the gateway's replicas has told.
     """
 
     now: str
@@ -67,6 +69,7 @@ class Observation:
     look: int | None = None
     report: str | None = None
     lapsed: bool = False
+    trip: Trip | None = None
 
     def is_dead(self, version: str) -> bool:
         """Whether the version is known not to answer."""

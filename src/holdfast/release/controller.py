@@ -26,6 +26,7 @@ from holdfast.release.reconcile import converge, read_state
 from holdfast.release.routing import TrafficRouter
 from holdfast.release.state import ReleaseState
 from holdfast.release.story import sentence
+from holdfast.release.trips import Trip, trip_of
 from holdfast.verdict import utc_text
 
 CONVERGE_SECONDS = 10.0  # between looks at the registry while nothing happens
@@ -35,13 +36,14 @@ _NEEDS_FILES = (Status.PENDING, Status.PROMOTING)
 
 @dataclass(frozen=True)
 class Sighting:
-    """What the evidence says of a running attempt: the judgement, the planned look it belongs to (None between looks), and the
-    digest of the stored report (None where nothing is decided).
+    """What the evidence says of a running attempt: the judgement, the planned look it belongs to (None between looks), the
+    digest of the stored report (None where nothing is decided), and what is wrong with the evidence.
     """
 
     judgement: Judgement
     look: int | None = None
     report: str | None = None
+    complaints: tuple[str, ...] = ()
 
 
 class Watch(Protocol):
@@ -111,11 +113,12 @@ class Controller:
         """Tell the router, then write what is due, and tell it again, until nothing is due."""
         events: list[str] = []
         sighting = self._look(state, complaints)
+        trip = self._trip(state, complaints)
         lapsed = self._has_lapsed(state)
         for _ in range(_MOST):
             reachable = self._point(state, complaints)
             seen = self._observe(state, sighting, complaints, reachable=reachable)
-            decided = self._decided(state, replace(seen, lapsed=lapsed), complaints)
+            decided = self._decided(state, replace(seen, lapsed=lapsed, trip=trip), complaints)
             written = None if decided is None else self._write(state, decided, complaints)
             if decided is None or written is None:
                 break
@@ -135,7 +138,22 @@ class Controller:
         except HoldfastError as error:
             complaints.append(error.message)
             return None
-        self._danger = found is not None and found.judgement.decision in (Decision.ROLL_BACK, Decision.INVALID)
+        if found is not None:
+            complaints += found.complaints
+            self._danger = found.judgement.decision in (Decision.ROLL_BACK, Decision.INVALID)
+        return found
+
+    def _trip(self, state: ReleaseState, complaints: list[str]) -> Trip | None:
+        """What a replica's breaker has told of the attempt under way."""
+        living = state.living
+        if living is None or not living.is_shifting:
+            return None
+        try:
+            found = trip_of(self.ledger, self.model, living.id)
+        except OutsideError as error:
+            complaints.append(error.message)
+            return None
+        self._danger = self._danger or found is not None
         return found
 
     def _observe(

@@ -64,7 +64,10 @@ def _shift(router: TrafficRouter, state: ReleaseState, seconds: dict[str, float]
 
 
 def _answers(router: TrafficRouter, wanted: Routing) -> list[str]:
-    dead = router.health().get(wanted.champion) is False
+    try:
+        dead = router.health().get(wanted.champion) is False
+    except OutsideError as error:
+        return [error.message]
     return [f"version {wanted.champion}, the champion, does not answer"] if dead else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +53,16 @@ class Routing:
 
 def drawn(release: str, unit: str) -> float:
     """A number in [0, 1) that depends on the release and the unit only: BLAKE2b keyed with the release."""
+    hashed = _keyed(release).copy()
+    hashed.update(unit.encode())
+    return int.from_bytes(hashed.digest(), "big") / _BUCKETS
+
+
+@functools.lru_cache(maxsize=64)
+def _keyed(release: str) -> Any:
+    """The hash before it has seen a unit: making the key costs more than using it, and a gateway draws each request."""
     key = hashlib.blake2b(release.encode(), digest_size=32).digest()
-    return int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8, key=key).digest(), "big") / _BUCKETS
+    return hashlib.blake2b(digest_size=8, key=key)
 
 
 class TrafficRouter(Protocol):

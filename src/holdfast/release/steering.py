@@ -190,6 +190,8 @@ def decide_tick(state: ReleaseState, command: Tick) -> Decided | None:
     living = state.living
     if living is None or not seen.reachable:
         return None
+    if seen.trip is not None and seen.trip.release == living.id and living.is_shifting:
+        return _go_back(living, seen, seen.trip.told, "breaker")
     return _DUE[living.status](state, living, seen)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +30,10 @@ class Backend(Protocol):
     def delete(self, key: str) -> None: ...
 
     def exists(self, key: str) -> bool: ...
+
+    def reader(self, key: str) -> io.RawIOBase:
+        """The object as a file; OSError where it cannot be read."""
+        ...
 
 
 class Folder:
@@ -77,6 +84,16 @@ class Folder:
 
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
+
+    def reader(self, key: str) -> io.RawIOBase:
+        return (self.root / key).open("rb", buffering=0)
+
+    def clean(self, folder: str, older_than: timedelta) -> None:
+        """Delete unfinished writes below `folder` that nobody can be at any more."""
+        for path in (self.root / folder).rglob(f"{_TEMPORARY}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime >= older_than.total_seconds():
+                    path.unlink()
 
     def _written(self, path: Path, data: bytes) -> Path:
         """A synced file with `data` beside `path`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -26,9 +28,10 @@ class Store:
     a key that could lead outside is a ValueError.
     """
 
-    def __init__(self, backend: Backend, url: str) -> None:
+    def __init__(self, backend: Backend, url: str, address: str | None = None) -> None:
         self._backend = backend
         self.url = url
+        self._address = url if address is None else address
 
     def get(self, key: str) -> bytes | None:
         """What is stored under `key`; None where there is nothing."""
@@ -59,6 +62,24 @@ class Store:
         """Whether something is stored under `key`."""
         with self._explained("read"):
             return self._backend.exists(safe_key(key))
+
+    def place(self, key: str) -> str:
+        """Where other libraries find `key`: the path of a file or folder, or a URL."""
+        if isinstance(self._backend, Folder):
+            return str(self._backend.root / safe_key(key))
+        return f"{self._address.rstrip('/')}/{safe_key(key)}"
+
+    def source(self, key: str) -> Path | io.RawIOBase:
+        """What a library that reads files by pieces is given for `key`: a path, or a file open for reading (OSError)."""
+        if isinstance(self._backend, Folder):
+            return self._backend.root / safe_key(key)
+        return self._backend.reader(safe_key(key))
+
+    def clean(self, prefix: str, older_than: timedelta) -> None:
+        """Delete what writers that died left half-written below the folder `prefix`; buckets show no such thing."""
+        if isinstance(self._backend, Folder):
+            with self._explained("written"):
+                self._backend.clean(safe_key(prefix), older_than)
 
     def put_object(self, data: bytes) -> str:
         """Store some content and return its name, `sha256:…`; storing it again changes nothing."""
@@ -139,7 +160,7 @@ def open_store(url: str | Path) -> Store:
     from holdfast.store.bucket import first_line, open_bucket
 
     try:
-        return Store(open_bucket(text, masked(text)), masked(text))
+        return Store(open_bucket(text, masked(text)), masked(text), text)
     except (BaseError, ValueError, TypeError) as error:
         raise UserError(f"the store {masked(text)} cannot be opened: {first_line(error)}.") from None
 

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import OutsideError, Refused, UserError
+from holdfast.release.replicas import Replica, announce
 from holdfast.release.routers import open_router
 from holdfast.release.routing import Routing, TrafficRouter
+from holdfast.store import open_store
 
 URLS = {
     "memory": "memory:",
     "file": "file:routing.json",
     "kserve": "kserve:isvc.yaml?name=search&storage=s3://m/{version}",
+    "holdfast": "gateway:",
     "gateway": "gateway:route.yaml?name=search&gateway=web",
     "argo": "argo:rollout.yaml?name=search&image=search:{version}&traffic=traffic.json",
 }
@@ -26,7 +29,9 @@ CANARY = Routing(model="search", epoch=4, champion="1", canary="2", share=0.25, 
 def opened(kind: str, request: pytest.FixtureRequest, folder: Path) -> TrafficRouter:
     (folder / "traffic.json").write_text('{"nginx": {"stableIngress": "search"}}')
     if kind in URLS:
-        return open_router(URLS[kind], folder)
+        store = open_store(folder / "store")
+        announce(store, "search", Replica(id="a", serving=True, versions={"1": "ready", "2": "ready"}))
+        return open_router(URLS[kind], folder, store=store, model="search")
     proxy = request.getfixturevalue(kind.removesuffix("-tcp"))
     return proxy.router(tcp=True) if kind == "haproxy-tcp" else proxy.router()  # type: ignore[no-any-return]
 
@@ -107,7 +112,7 @@ def test_health_names_only_versions_that_it_knows(router: TrafficRouter) -> None
 def test_it_says_what_it_is(router: TrafficRouter) -> None:
     request_only = {"kserve", "gateway", "argo"}
     assert router.sticky == ("request" if router.name in request_only else "unit")
-    assert router.keeps_lease == (router.name in {"memory", "file", "haproxy"})
+    assert router.keeps_lease == (router.name in {"memory", "file", "haproxy", "holdfast"})
 
 
 STRICT = [kind for kind in URLS if kind not in {"memory", "file"}]
@@ -129,7 +134,7 @@ STRICT = [kind for kind in URLS if kind not in {"memory", "file"}]
 def test_what_cannot_be_routed_is_the_users_mistake(kind: str, change: dict[str, object], tmp_path: Path) -> None:
     urls = {**URLS, "haproxy": "haproxy:no.sock?address=v{version}:1", "nginx": "nginx:n?address=v{version}:1"}
     (tmp_path / "traffic.json").write_text("{}")
-    router = open_router(urls[kind], tmp_path)
+    router = open_router(urls[kind], tmp_path, store=open_store(tmp_path), model="search")
     with pytest.raises(UserError):
         router.apply(dataclasses.replace(CANARY, **change))  # type: ignore[arg-type]
 

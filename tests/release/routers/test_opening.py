@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import OutsideError, UserError
-from holdfast.release.routers import DocumentRouter, FileRouter, HAProxyRouter, NginxRouter, open_router
+from holdfast.release.routers import DocumentRouter, FileRouter, GatewayRouter, HAProxyRouter, NginxRouter, open_router
 from holdfast.release.routers.addresses import by_file, endpoints, parsed
 from holdfast.release.routing import Routing
+from holdfast.store import open_store
 
 
 def test_paths_are_relative_to_the_root(tmp_path: Path) -> None:
@@ -49,6 +50,14 @@ def test_documents(tmp_path: Path) -> None:
         assert router.document(now)["kind"] == kind
 
 
+def test_the_gateway_needs_a_store_and_no_place(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    own = open_router("gateway:?token=MY_TOKEN", tmp_path, store=store, model="search")
+    assert isinstance(own, GatewayRouter)
+    assert (own.store, own.model, own.token) == (store, "search", "MY_TOKEN")
+    assert open_router("gateway:", tmp_path, store=store).token == "HOLDFAST_ADMIN_TOKEN"
+
+
 @pytest.mark.parametrize(
     ("url", "match"),
     [
@@ -69,6 +78,7 @@ def test_documents(tmp_path: Path) -> None:
         ("haproxy:x?addresses", "cannot be read"),
         ("kserve:x", "needs the option name"),
         ("kserve:x?name=a&storage=", "needs the option storage"),
+        ("gateway:", "needs the project's store"),
         ("gateway:x?name=a&gateway=b&port=x", "must be a whole number"),
         ("argo:x?name=a&image=i:{version}&traffic=none.json", "cannot be read"),
     ],

@@ -2,6 +2,7 @@
 
 from holdfast.release.routers.documents import DocumentRouter
 from holdfast.release.routers.files import FileRouter
+from holdfast.release.routers.gateway import GatewayRouter
 from holdfast.release.routers.haproxy import HAProxyRouter
 from holdfast.release.routers.haproxy_config import first_files, haproxy_config
 from holdfast.release.routers.memory import MemoryRouter
@@ -11,6 +12,7 @@ from holdfast.release.routers.opening import open_router
 __all__ = [
     "DocumentRouter",
     "FileRouter",
+    "GatewayRouter",
     "HAProxyRouter",
     "MemoryRouter",
     "NginxRouter",

@@ -13,32 +13,38 @@ from holdfast.errors import UserError
 from holdfast.release.routers.addresses import AddressOf, by_file, by_template
 from holdfast.release.routers.documents import DocumentRouter
 from holdfast.release.routers.files import FileRouter
+from holdfast.release.routers.gateway import TOKEN, GatewayRouter
 from holdfast.release.routers.haproxy import HAProxyRouter
 from holdfast.release.routers.haproxy_config import PREFIX
 from holdfast.release.routers.kubernetes import http_route, inference_service, rollout
 from holdfast.release.routers.memory import MemoryRouter
 from holdfast.release.routers.nginx import NginxRouter
 from holdfast.release.routing import TrafficRouter
+from holdfast.store import Store
 
 _HINT = (
-    "Write one of file:PATH, haproxy:SOCKET?addresses=FILE, nginx:PATH?addresses=FILE, kserve:PATH?name=…&storage=…, "
+    "Write one of gateway: (Holdfast's own), file:PATH, haproxy:SOCKET?addresses=FILE, "
+    "nginx:PATH?addresses=FILE, kserve:PATH?name=…&storage=…, "
     "gateway:PATH?name=…&gateway=…, argo:PATH?name=…&image=…&traffic=FILE, memory: (docs/routers.md)."
 )
 Options = dict[str, str]
+Make = Callable[[str, Path, Options], TrafficRouter]
 
 
-def open_router(url: str, root: Path) -> TrafficRouter:
+def open_router(url: str, root: Path, *, store: Store | None = None, model: str = "") -> TrafficRouter:
     """The router that `url` names; paths in it are relative to `root`. Nothing is reached yet.
 
+    `gateway:` alone is Holdfast's own, which is told through the project's `store` who answers for `model`.
     Options stand behind a `?`, as in `haproxy:/run/haproxy.sock?addresses=addresses.json&prefix=search`.
     Raises UserError for an unknown kind or option, and for one that is missing.
     """
     kind, colon, rest = url.partition(":")
     place, _, query = rest.partition("?")
-    if not colon or kind not in _KINDS or bool(place) == (kind == "memory"):
+    make = (_KINDS if place else _without_place(store, model)).get(kind)
+    if not colon or make is None:
         raise UserError(f"the router {url!r} is not one that Holdfast knows.", hint=_HINT)
     options = _options(url, query)
-    router = _KINDS[kind](place, root, options)
+    router = make(place, root, options)
     _spent(url, options)
     return router
 
@@ -47,8 +53,13 @@ def _file(place: str, root: Path, _: Options) -> TrafficRouter:
     return FileRouter(root / place)
 
 
-def _memory(_: str, __: Path, ___: Options) -> TrafficRouter:
-    return MemoryRouter()
+def _without_place(store: Store | None, model: str) -> Mapping[str, Make]:
+    def own(_: str, __: Path, options: Options) -> TrafficRouter:
+        if store is None:
+            raise UserError("the router gateway: needs the project's store, and there is none here.")
+        return GatewayRouter(store, model, token=options.pop("token", TOKEN))
+
+    return {"memory": lambda *_: MemoryRouter(), "gateway": own}
 
 
 def _haproxy(place: str, root: Path, options: Options) -> TrafficRouter:
@@ -102,9 +113,8 @@ def _argo(place: str, root: Path, options: Options) -> TrafficRouter:
     return DocumentRouter("argo", root / place, made, champion_first=True)
 
 
-_KINDS: Mapping[str, Callable[[str, Path, Options], TrafficRouter]] = {
+_KINDS: Mapping[str, Make] = {
     "file": _file,
-    "memory": _memory,
     "haproxy": _haproxy,
     "nginx": _nginx,
     "kserve": _kserve,

@@ -1,0 +1,195 @@
+"""A version loaded the way the project declares: in its own environment, in this process, or at another server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.config.schema import ModelConfig
+from holdfast.config.serving import ServingConfig
+from holdfast.environment.build import Unbuildable
+from holdfast.environment.fingerprint import fingerprint
+from holdfast.errors import Damaged, HoldfastError, OutsideError, Refused
+from holdfast.models.reference import model_digest, read_mlmodel
+from holdfast.registry import Registry
+from holdfast.release.state import ReleaseVersion
+from holdfast.serving.models.environments import Own, environment_at, own_environment, told
+from holdfast.serving.models.in_process import InProcessModel
+from holdfast.serving.models.process import ProcessModel
+from holdfast.serving.models.running import LoadRequest, Start
+from holdfast.serving.models.signature import Signature, read_signature
+from holdfast.serving.models.upstream import UpstreamModel
+from holdfast.serving.served import ServedModel
+from holdfast.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What loading needs of a project. `python` is the project's interpreter, `cache` a folder of this machine."""
+
+    root: Path
+    cache: Path
+    python: Path
+    model: ModelConfig
+    store: Store
+    registry: Callable[[], Registry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A version that is loaded. `folder` holds its files (None upstream), `is_own` whether it is in its own environment."""
+
+    model: ServedModel
+    folder: Path | None = None
+    is_own: bool = True
+    note: str = ""
+
+
+async def load(version: ReleaseVersion, source: Source, serving: ServingConfig, *, processes: int = 1) -> Loaded:
+    """`version` loaded as `serving.mode` says, within `serving.load_timeout`; what is slow is done in threads.
+
+    Raises Refused where it would run in an environment that is not its own and is not allowed by name, or where it needs a
+    pickle that is not allowed; Damaged where its files are not those that were released; UserError or OutsideError where
+    it cannot be loaded. Nothing keeps running then.
+    """
+    seconds = serving.load_timeout.total_seconds()
+    if serving.mode == "upstream":
+        return await _upstream(version, source, serving, seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            folder = await asyncio.to_thread(_files, version, source)
+            own = await asyncio.to_thread(own_environment, version.lineage, source.store, source.cache)
+            request = await asyncio.to_thread(_request, version, source, folder)
+            signature = read_signature(read_mlmodel(folder), source.model.predict)
+            start = _in_process if serving.mode == "in_process" else _in_environment
+            return await start(_Task(version, source, serving, folder, own, request, signature, processes))
+    except TimeoutError:
+        raise OutsideError(
+            f"version {version.version} of {source.model.name} was not loaded within {seconds:g} s.",
+            hint="Raise `serving: {load_timeout: …}`; what was built of its environment by then is kept.",
+            reason_code="model_timed_out",
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Task:
+    version: ReleaseVersion
+    source: Source
+    serving: ServingConfig
+    folder: Path
+    own: Own | None
+    request: LoadRequest
+    signature: Signature
+    processes: int
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it may run in an environment other than its own."""
+        return self.version.version in self.serving.allow_other_environment
+
+    @property
+    def seconds(self) -> float:
+        return self.serving.load_timeout.total_seconds()
+
+    def refuse(self, why: str, hint: str | None = None) -> None:
+        """Refused with one sentence, unless the version is allowed by name."""
+        if self.is_allowed:
+            return
+        allow = f"allow it by name: `serving: {{allow_other_environment: ['{self.version.version}']}}`."
+        raise Refused(
+            f"{self.request.name} cannot be served in its own environment: {why}.",
+            hint=f"{hint} Or {allow}" if hint else allow[0].upper() + allow[1:],
+            reason_code="other_environment",
+        )
+
+
+def _files(version: ReleaseVersion, source: Source) -> Path:
+    """The version's files on this machine, verified to be those that the ledger released."""
+    name = f"models:/{source.model.name}/{version.version}"
+    folder = source.registry().download(name, source.cache / "models")
+    found = model_digest(folder)
+    if found != version.digest:
+        raise Damaged(
+            f"the files of {name} are {found}, but {version.digest} was released.",
+            hint=f"Delete {folder} if it was changed on this machine; else the registry's files were.",
+        )
+    return folder
+
+
+def _request(version: ReleaseVersion, source: Source, folder: Path) -> LoadRequest:
+    name = f"version {version.version} of {source.model.name}"
+    config = source.model
+    return LoadRequest(folder, source.root, name=name, predict=config.predict, allow_pickle=config.allow_pickle)
+
+
+async def _in_environment(task: _Task) -> Loaded:
+    python, is_own, note = await asyncio.to_thread(_interpreter, task)
+    secrets = {task.serving.admin_token, task.serving.log.unit_key or ""}
+    start = Start(python=python, request=task.request, load_timeout=task.seconds, without=frozenset(secrets))
+    model = await ProcessModel.start(task.version.version, start, task.signature, processes=task.processes)
+    return Loaded(model=model, folder=task.folder, is_own=is_own, note=note)
+
+
+def _interpreter(task: _Task) -> tuple[Path, bool, str]:
+    """The interpreter to serve with, whether it is the version's own environment, and what is to be said of it."""
+    source = task.source
+    if task.own is None:
+        task.refuse("none is recorded, because it was not trained through Holdfast", "Train it with `holdfast run`.")
+        return source.python, False, f"in the project's environment ({source.python}): none of its own is recorded"
+    try:
+        python = environment_at(task.own, source.cache / "environments", python=source.python, cwd=source.root)
+    except HoldfastError as error:
+        if _may_pass(error) and not task.is_allowed:
+            raise  # no network, no room: it says nothing of the version
+        task.refuse(error.message.rstrip("."), error.hint)
+        return source.python, False, f"in the project's environment ({source.python}): {error.message}"
+    return python, True, f"in its own environment ({task.own.fingerprint.digest[:15]}…)"
+
+
+def _may_pass(error: HoldfastError) -> bool:
+    return isinstance(error, OutsideError) and not isinstance(error, (Unbuildable, Damaged))
+
+
+async def _in_process(task: _Task) -> Loaded:
+    here = await asyncio.to_thread(fingerprint, sys.executable, task.source.root)
+    is_own = task.own is not None and here.digest == task.own.fingerprint.digest
+    if task.own is None:
+        task.refuse("none is recorded, and it would run in this process")
+    elif not is_own:
+        task.refuse(
+            f"this process has another one ({told(task.own.fingerprint, here)})",
+            "Write `serving: {mode: environment}`.",
+        )
+    _refuse_shared_code(task)
+    model = await InProcessModel.start(task.version.version, task.request, task.signature, load_timeout=task.seconds)
+    return Loaded(model=model, folder=task.folder, is_own=is_own, note="in this process")
+
+
+def _refuse_shared_code(task: _Task) -> None:
+    """Two versions that bring modules of the same name would both run the code of the one that came first."""
+    code = task.folder / "code"
+    for entry in sorted(code.iterdir()) if code.is_dir() else ():
+        name = entry.stem if entry.suffix == ".py" else entry.name
+        loaded: Any = sys.modules.get(name)
+        places = [getattr(loaded, "__file__", None) or "", *map(str, getattr(loaded, "__path__", []))]
+        if loaded is not None and not any(Path(place).is_relative_to(code) for place in places if place):
+            raise Refused(
+                f"{task.request.name} brings its own module {name}, and this process has another one of that name already.",
+                hint="Write `serving: {mode: environment}`: each version then has a process of its own.",
+                reason_code="module_clash",
+            )
+
+
+async def _upstream(version: ReleaseVersion, source: Source, serving: ServingConfig, seconds: float) -> Loaded:
+    if serving.upstream is None:
+        raise Refused(
+            "serving.mode is upstream, and serving.upstream names no URL.", hint="Write one with {version} in it."
+        )
+    model = await UpstreamModel.start(
+        version.version, serving.upstream, serving.upstream_protocol, source.model.name, load_timeout=seconds
+    )
+    return Loaded(model=model, is_own=False, note=f"at {model.where}, whose environment is not known here")
