@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +34,7 @@ from holdfast.serving.limits import Limits
 from holdfast.serving.live import LiveEvidence, LiveProfile
 from holdfast.serving.log.compaction import folder_identity
 from holdfast.serving.log.cursor import drop_cursor
-from holdfast.serving.log.keeping import LogKeeper
+from holdfast.serving.log.housekeeping import Housekeeping
 from holdfast.serving.log.writer import LogWriter
 from holdfast.serving.metrics import Metrics, watch_log
 from holdfast.serving.models.loading import Source
@@ -41,6 +43,8 @@ from holdfast.serving.outcomes import OutcomeIntake
 from holdfast.serving.served import ServedModel
 from holdfast.serving.server import Listener, serve
 from holdfast.serving.tracing import configured
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Replica:
         self.workspace = workspace
         self.settings = workspace.config.serving.model_copy(update=changed)
         self._reference: str | None = None
+        self._ended = threading.Event()
 
     async def run(
         self, *, started: Callable[[Listening], None] = lambda _: None, stop: asyncio.Event | None = None
@@ -154,17 +159,23 @@ class Replica:
         )
 
     @cached_property
-    def keeper(self) -> LogKeeper:
-        log, work = self.settings.log, self.workspace
-        every = log.compact_every.total_seconds()
-        return LogKeeper(self.folder, work.store, work.model, clock=work.clock, every=every, keep=log.keep)
+    def keeper(self) -> Housekeeping:
+        work = self.workspace
+        return Housekeeping(
+            self.folder,
+            work.ledger,
+            work.model,
+            clock=work.clock,
+            complain=lambda sentence: logger.warning("log tables: %s", sentence),
+            keep=self.settings.log.keep,
+        )
 
     @cached_property
     def live(self) -> LiveEvidence:
         work = self.workspace
         log = DeltaLog(work.store, work.model)
         return LiveEvidence(
-            self.name, work.store, work.model, log, mark=self.mark, settle=self.keeper.compact, clock=work.clock
+            self.name, work.store, work.model, log, mark=self.mark, settle=self.keeper.once, clock=work.clock
         )
 
     def status(self) -> dict[str, Any]:
@@ -172,7 +183,11 @@ class Replica:
         live = self.live.counts
         return {
             **self.follower.status(),
-            "tables": {"rows": self.keeper.rows, "outcomes": self.keeper.outcomes, "trouble": self.keeper.trouble},
+            "tables": {
+                "rows": self.keeper.done.rows,
+                "outcomes": self.keeper.done.outcomes,
+                "trouble": self.keeper.trouble,
+            },
             "live": {
                 "written": live.written,
                 "failed": live.failed,
@@ -199,7 +214,10 @@ class Replica:
     def _start_threads(self) -> None:
         if self._shipper is not None:
             self._shipper.start()
-        self.keeper.start()
+        self._keeping = threading.Thread(
+            target=self.keeper.run, args=(self.settings.log.compact_every, self._ended), name="holdfast-log-keeper"
+        )
+        self._keeping.start()
         self.live.start()
 
     async def _close(self, following: asyncio.Task[None]) -> None:
@@ -209,7 +227,10 @@ class Replica:
             await following
         await self.gateway.close()
         await self.follower.close()
-        for close in (self.predictions.close, self.outcomes.close, self.keeper.close, self.live.close):
+        for close in (self.predictions.close, self.outcomes.close):
+            await asyncio.to_thread(close)
+        self._ended.set()
+        for close in (self._keeping.join, self.live.close):
             await asyncio.to_thread(close)
         if self._shipper is not None:
             await asyncio.to_thread(self._shipper.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,7 +25,8 @@ TIDY_EVERY = 600.0  # seconds
 class Housekeeping:
     """Keeps the tables of `model` up with the segments in `folder`; `keep` is how long days are kept, None for ever.
 
-    `complain` is told what goes wrong, the same thing once until it is over. Nothing that is away ends it.
+    `complain` is told what goes wrong, the same thing once until it is over. Nothing that is away ends it. `done` adds up what
+    was done, without complaints; `trouble` is what is in the way now. Any thread may call `once`.
     """
 
     def __init__(
@@ -42,6 +44,12 @@ class Housekeeping:
         self._tables: DeltaTables | None = None
         self._tidied: float | None = None
         self._said: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self.done = Compacted()
+
+    @property
+    def trouble(self) -> str | None:
+        return next(iter(self._said), None)
 
     def run(self, every: timedelta, stop: threading.Event) -> None:
         """Until `stop` is set, and once more then, so that nothing is left."""
@@ -51,6 +59,12 @@ class Housekeeping:
 
     def once(self) -> Compacted:
         """Compact now, and tidy up where that is due."""
+        with self._lock:
+            done = self._once()
+            self.done += replace(done, complaints=(), damaged=())
+        return done
+
+    def _once(self) -> Compacted:
         done = Compacted()
         try:
             if self._tables is None:
