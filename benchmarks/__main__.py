@@ -18,8 +18,11 @@ NAMES = (
     "canary_detection",
     "canary_evidence",
     "controller",
-    "live_evidence",
+    "prediction_log",
     "log_compaction",
+    "live_evidence",
+    "gateway_road",
+    "serving_peers",
     "router_rollback",
 )
 

@@ -32,6 +32,7 @@ from holdfast.serving.gateway import Gateway
 from holdfast.serving.ids import MARK_PLACE
 from holdfast.serving.limits import Limits
 from holdfast.serving.live import LiveEvidence, LiveProfile
+from holdfast.serving.loaded import LINGER
 from holdfast.serving.log.compaction import folder_identity
 from holdfast.serving.log.cursor import drop_cursor
 from holdfast.serving.log.housekeeping import Housekeeping
@@ -156,6 +157,7 @@ class Replica:
             hear=self._hear,
             replica=self.name,
             poll=self.settings.poll.total_seconds(),
+            linger=max(LINGER, 3 * self.settings.timeout.total_seconds()),  # a request may hold its table for two calls
         )
 
     @cached_property
