@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.config.secrets import mask
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UserError
 from holdfast.verdict import Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130
+_OF_SERVE = {"deltalake", "httptools", "orjson", "prometheus_client"}  # what the extra brings
 LOG_WIDTH = 120  # of what is not a terminal: CI logs and files
 
 
@@ -116,6 +117,10 @@ def _status(function: Callable[..., int | Report | None], out: Output, args: Any
 
 
 def _defect(error: Exception) -> HoldfastError:
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in _OF_SERVE:
+        hint = "Type: pip install 'holdfast[serve]'"
+        return UserError(f"{missing} is not installed here, and this command needs it.", hint=hint)
     if isinstance(error, OSError) and error.strerror:
         place = f" ({error.filename})" if error.filename else ""
         return HoldfastError(f"the system refused: {error.strerror}{place}.", reason_code="system")

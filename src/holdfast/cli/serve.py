@@ -25,17 +25,10 @@ def serve(out: Output, config_path: Path, host: str | None, port: int | None, ad
     V2 at /v2/models/NAME/infer, MLflow's /invocations, outcomes at /outcomes. The ledger says who answers; name the gateway as
     `release: {router: "gateway:"}`, and `holdfast release control` steers it.
     """
-    from holdfast.errors import UserError
-
-    try:
-        from holdfast.pipeline.serving import Replica
-        from holdfast.serving import json_lines
-        from holdfast.serving.server import run
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"serving needs {error.name}, which is not installed.", hint='Type `pip install "holdfast[serve]"`.'
-        ) from None
+    from holdfast.pipeline.serving import Replica
     from holdfast.pipeline.workspace import Workspace
+    from holdfast.serving import json_lines
+    from holdfast.serving.server import run
 
     def started(at: Listening) -> None:
         out.say(f"✓ {workspace.model} at http://{at.host}:{at.port}, admin at {at.admin_host}:{at.admin_port}")

@@ -30,7 +30,7 @@ from holdfast.release.reconcile import Foreign
 from holdfast.release.routers import open_router
 from holdfast.release.routing import TrafficRouter
 from holdfast.release.summaries import STILL_SECONDS, SummaryWatch
-from holdfast.release.watch import EvidenceWatch, LogWatch
+from holdfast.release.watch import LAG_SECONDS, EvidenceWatch, LogWatch
 from holdfast.verdict import utc_text
 
 LATENCY = "builtin.latency_p99_ms"
@@ -57,11 +57,14 @@ class Planned:
 class Canary:
     """What a project's canary needs of the world, each opened when first used.
 
-    `still_seconds` of the workspace's clock may pass before a replica's summary counts as standing still.
+    `still_seconds` of the workspace's clock may pass before a replica's summary counts as standing still, and a planned look
+    is taken `lag_seconds` late.
     """
 
-    def __init__(self, workspace: Workspace, *, still_seconds: float = STILL_SECONDS) -> None:
-        self.workspace, self.still_seconds = workspace, still_seconds
+    def __init__(
+        self, workspace: Workspace, *, still_seconds: float = STILL_SECONDS, lag_seconds: float = LAG_SECONDS
+    ) -> None:
+        self.workspace, self.still_seconds, self.lag_seconds = workspace, still_seconds, lag_seconds
         self.declared = workspace.config.release
 
     @cached_property
@@ -103,8 +106,8 @@ class Canary:
     def _watch(self) -> EvidenceWatch:
         work = self.workspace
         if self._is_gateway and self.declared.log is None:
-            return SummaryWatch(self.log, work.store, work.model, self.still_seconds)
-        return LogWatch(self.log, work.store, work.model)
+            return SummaryWatch(self.log, work.store, work.model, self.still_seconds, self.lag_seconds)
+        return LogWatch(self.log, work.store, work.model, self.lag_seconds)
 
     def lease(self) -> Lease:
         """The right to act, for this process."""

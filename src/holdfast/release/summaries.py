@@ -12,7 +12,7 @@ from holdfast.evidence.summary import Summary, merge
 from holdfast.evidence.sums import Evidence
 from holdfast.release.attempt import Attempt
 from holdfast.release.sources import Counts, LogSource, begin_of, new_step
-from holdfast.release.watch import EvidenceWatch
+from holdfast.release.watch import LAG_SECONDS, EvidenceWatch
 from holdfast.store import Store
 
 STILL_SECONDS = 10.0
@@ -140,8 +140,15 @@ class SummarySource:
 class SummaryWatch(EvidenceWatch):
     """Reads what the replicas of the gateway flush to `store`, and `log` at planned looks. See `SummarySource`."""
 
-    def __init__(self, log: PredictionLog, store: Store, model: str, still_seconds: float = STILL_SECONDS) -> None:
-        super().__init__(SummarySource(log, store, model, still_seconds), log, store, model)
+    def __init__(
+        self,
+        log: PredictionLog,
+        store: Store,
+        model: str,
+        still_seconds: float = STILL_SECONDS,
+        lag_seconds: float = LAG_SECONDS,
+    ) -> None:
+        super().__init__(SummarySource(log, store, model, still_seconds), log, store, model, lag_seconds)
 
 
 def _still(behind: dict[str, float], still: float) -> list[str]:

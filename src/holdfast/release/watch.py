@@ -21,18 +21,21 @@ from holdfast.release.sources import Counts, LogSource, Source, begin_of, measur
 from holdfast.store import Store, canonical_json
 from holdfast.verdict import utc_text
 
-LAG_SECONDS = 60  # after a planned look, for the log to be written
+LAG_SECONDS = 60.0
 
 
 class EvidenceWatch:
     """Judges at every moment what `source` has; at a planned look also the closed units, which only `log` has.
 
     Reports are stored in `store`. While the source complains harm is still looked for, but nothing is promoted, no share is
-    raised and no planned look is taken.
+    raised and no planned look is taken. A planned look is taken `lag_seconds` late, for the log to be written.
     """
 
-    def __init__(self, source: Source, log: PredictionLog, store: Store, model: str) -> None:
+    def __init__(
+        self, source: Source, log: PredictionLog, store: Store, model: str, lag_seconds: float = LAG_SECONDS
+    ) -> None:
         self.source, self.log, self.store, self.model = source, log, store, model
+        self.lag_seconds = lag_seconds
         self._key: tuple[str, int, str | None] | None = None
         self._series: Series | None = None
         self._last: Evidence | None = None
@@ -82,7 +85,7 @@ class EvidenceWatch:
         """The latest planned look that is over and was not taken yet."""
         if attempt.step != attempt.plan.last:
             return None
-        over = [k for k, look in enumerate(attempt.plan.looks) if look * HOUR + LAG_SECONDS <= seconds]
+        over = [k for k, look in enumerate(attempt.plan.looks) if look * HOUR + self.lag_seconds <= seconds]
         return over[-1] if over and over[-1] not in attempt.looks else None
 
     def _closed(self, attempt: Attempt, number: int) -> tuple[Closed, Counts]:
@@ -126,8 +129,8 @@ class EvidenceWatch:
 class LogWatch(EvidenceWatch):
     """Reads `log` as it grows."""
 
-    def __init__(self, log: PredictionLog, store: Store, model: str) -> None:
-        super().__init__(LogSource(log), log, store, model)
+    def __init__(self, log: PredictionLog, store: Store, model: str, lag_seconds: float = LAG_SECONDS) -> None:
+        super().__init__(LogSource(log), log, store, model, lag_seconds)
 
 
 def withheld(judgement: Judgement, complaints: tuple[str, ...]) -> Judgement:

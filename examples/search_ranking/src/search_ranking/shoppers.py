@@ -1,6 +1,6 @@
 """Shoppers who come back, and what they click: a day's traffic from nothing but a seed. Pure; `storefront.py` sends it.
 
-A shopper is one *unit*: it comes for the first time, and comes back, most of them once or twice and a few of them thirty
+A shopper is one *unit*: it comes for the first time, and comes back, most of them once or twice and a few of them twenty
 times. Each visit is some searches within minutes. By night there is less of everything, also of the mood to click. Whoever
 likes to click does so at every visit, so two requests of one shopper say less than those of two.
 
@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 CLICKED = (0.01, 0.08, 0.45, 0.8)  # the chance that a product of grade 0, 1, 2, 3 is clicked once it is looked at
-LOOKED = 1.2  # place n, from 1 on, is looked at with chance n^−LOOKED
+LOOKED = 1.5  # place n, from 1 on, is looked at with chance n^−LOOKED
 TASTE = 0.7  # standard deviation between shoppers, in logits
 MOOD, CYCLE = 0.3, 0.4  # how far the day swings the mood to click (logits) and the rate of requests (a share)
-TAIL, MOST = 1.3, 30  # visits of a shopper: Pareto's exponent, and the most
+TAIL, MOST = 1.3, 20  # visits of a shopper: Pareto's exponent, and the most
 GAP_HOURS, WITHIN_HOURS = 8.0, 0.05  # between two visits, between two searches of one, on average
 SEARCHES = 2.0  # of a visit, on average
-BEFORE_HOURS = 72.0  # so long ago came those who are already known at the start
+BEFORE_HOURS = 120.0  # so long ago came those who are already known at the start
 PATIENCE_HOURS = 0.25  # until a click, on average; never more than four times as long
 
 
@@ -77,10 +77,12 @@ class Shoppers:
         keep &= rng.random(len(times)) < (1 + CYCLE * _day(times)) / (1 + CYCLE)
         times, who = times[keep], who[keep]
         taste = rng.normal(0, TASTE, int(who.max(initial=0)) + 1)
-        popular = 1 / np.arange(1.0, len(self.queries) + 1)  # some things everybody wants
+        popular = np.arange(1.0, len(self.queries) + 1) ** -0.5  # some things everybody wants
         asked = rng.choice(len(self.queries), size=len(times), p=popular / popular.sum())
         return [
-            Search(number, float(times[place]), f"shopper-{who[place]:05d}", int(asked[place]), float(taste[who[place]]))
+            Search(
+                number, float(times[place]), f"shopper-{who[place]:05d}", int(asked[place]), float(taste[who[place]])
+            )
             for number, place in enumerate(np.argsort(times, kind="stable"))
         ]
 
@@ -138,9 +140,3 @@ def _since_the_first(rng: np.random.Generator, counts: np.ndarray, gap: float = 
 def _mean_visits() -> float:
     """Of 1 + ⌊Pareto⌋, at most MOST."""
     return 1 + sum(float(1 + n) ** -TAIL for n in range(1, MOST))
-
-
-def thinned(searches: Sequence[Search], lost: Sequence[str]) -> Iterator[Search]:
-    """The searches without those of the shoppers in `lost`."""
-    gone = set(lost)
-    return (search for search in searches if search.shopper not in gone)
