@@ -46,3 +46,9 @@ def test_many_faults_are_no_trouble() -> None:
     seconds, units = rng.random(200_000) * 3600, rng.integers(0, 2**64, 200_000, dtype=np.uint64)
     found, _ = burst_margins(seconds, units, (units % 2).astype(np.int64), share=0.5, stretch=60.0, alpha=0.01)
     assert len(found) == 200_000
+
+
+def test_without_error_to_spend_no_burst_is_ever_shown() -> None:
+    seconds, units = np.arange(20.0), np.arange(20, dtype=np.uint64)
+    _, margins = burst_margins(seconds, units, np.ones(20, np.int64), share=0.1, stretch=60.0, alpha=0.0)
+    assert (margins == -np.inf).all()

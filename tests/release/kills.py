@@ -160,7 +160,10 @@ class Outcome:
 
 
 def kill_many(place: Place, kills: int, seed: int, *, together: int = 2, longest: float = 0.6) -> Outcome:
-    """Let `together` processes act at once and kill each at a random moment, `kills` times in all; then count the damage."""
+    """Let `together` processes act at once and kill each at a random moment, `kills` times in all; then count the damage.
+
+    They live for at most `longest` seconds, or as long as reading and reconciling just took, where that is slow.
+    """
     dice = random.Random(seed)
     context = multiprocessing.get_context("forkserver")
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])  # else it cannot import this module beforehand
@@ -168,6 +171,7 @@ def kill_many(place: Place, kills: int, seed: int, *, together: int = 2, longest
     prepared(place)
     acknowledged: dict[int, str] = {}
     lost = diverged = done = 0
+    life = longest
     while done < kills:
         pipes = []
         for _ in range(together):
@@ -179,12 +183,14 @@ def kill_many(place: Place, kills: int, seed: int, *, together: int = 2, longest
         for _, pipe in pipes:
             pipe.recv()
         for process, pipe in sorted(pipes, key=lambda _: dice.random()):
-            time.sleep(dice.uniform(0, longest))
+            time.sleep(dice.uniform(0, life))
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             lost += _read(pipe, acknowledged)
             done += 1
+        begun = time.monotonic()
         diverged += reconciled_and_different(place)
+        life = max(longest, time.monotonic() - begun)
     events = place.world().events
     lost += sum(events[number].digest != digest for number, digest in acknowledged.items())
     types: dict[str, int] = {}

@@ -28,7 +28,8 @@ def burst_margins(
     """When faults came and the log e-value of their stretch then, less the threshold of that stretch.
 
     `seconds` are the faults' times since the step began; a unit counts once a stretch of `stretch` seconds. The error `alpha`
-    is spent over all stretches, 6/π²/i² of it on the i-th. Returns (seconds, margins), sorted by time.
+    is spent over all stretches, 6/π²/i² of it on the i-th; without error no margin is ever reached. Returns (seconds, margins),
+    sorted by time.
     """
     number = np.floor(seconds / stretch).astype(np.int64)
     kept = first_of_stretch(seconds, units, number)
@@ -36,7 +37,8 @@ def burst_margins(
     begins = np.searchsorted(number, number)  # of each stretch among the kept faults
     k = np.cumsum(canary) - (np.cumsum(canary) - canary)[begins]
     h = np.cumsum(~canary) - (np.cumsum(~canary) - ~canary)[begins]
-    margin = burst_log_evidence(k, h, share, ratio=RATIO) + np.log(alpha * share_of_error(number + 1.0))
+    spent = np.log(alpha) if alpha > 0 else -np.inf
+    margin = burst_log_evidence(k, h, share, ratio=RATIO) + spent + np.log(share_of_error(number + 1.0))
     return seconds[kept], np.where(k >= LEAST_UNITS, margin, -np.inf)
 
 
