@@ -6,13 +6,15 @@ LOCK := requirements-dev.lock
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo demo-incident test test-slow check format bench docs docs-incident lock clean
 
 setup: $(STAMP)
 
-# uv where it is there; else a venv with pip, and uv installed into it.
+# uv where it is there; else a venv with pip, and uv installed into it. A uv inside the venv would delete itself.
+$(STAMP): export PATH := $(OUTSIDE)
 $(STAMP): $(LOCK) pyproject.toml
 	@echo "setting up $(VENV) from $(LOCK) (once; a minute or two)"
 	@if command -v uv >/dev/null 2>&1; then \

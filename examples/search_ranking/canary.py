@@ -36,6 +36,7 @@ from holdfast.cli.app import app
 from holdfast.pipeline.canary import Canary
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseState
+from holdfast.release.attempt import Status
 from holdfast.release.lease import Lease
 from holdfast.release.routing import drawn
 from search_ranking import catalogue, chorus
@@ -98,7 +99,8 @@ def run_controller(clock: FastClock) -> None:
         ticked = controller.tick()
         fresh = [f"! {line}" for line in ticked.complaints if line not in said]
         said = ticked.complaints
-        for line in [*ticked.events, *fresh]:
+        told = [line for line in ticked.events if "has confirmed" not in line]
+        for line in [*told, *fresh]:
             print(f"    {clock.hours:5.1f} h  {line}", flush=True)
         time.sleep(LOOK_SECONDS)
 
@@ -194,7 +196,7 @@ class Shop(Demo):
 
     def wait_for_end(self, expected: str) -> str:
         """Until nobody is in a canary any more; the release's id. Stop the demo where it ended otherwise than expected."""
-        self._until(lambda: self.state().living is None, 150)
+        self._until(lambda: self.state().living is None or self.state().attempt.status is Status.HELD, 150)
         attempt = self.state().attempt
         if attempt is None or attempt.status.value != expected:
             sys.exit(f"the release was expected to be {expected}: {attempt}")
@@ -241,32 +243,42 @@ def champion(shop: Shop) -> None:
 
 
 def harmful(shop: Shop) -> str:
-    shop.title("3  A harmful model, let through on purpose: rolled back")
+    shop.title("3  A harmful model is let through on purpose: rolled back")
     shop.set_parameters(features="lexical", rounds=40, shuffle_labels="true")
     shop.type("run", expect=[1])
-    return rolled_back(shop, "trained on shuffled labels; taken on my name for the demo")
+    let_through(shop, "trained on shuffled labels; taken on my name for the demo")
+    next_one(shop)
+    return shop.wait_for_end("rolled_back")
 
 
 def bumped(shop: Shop) -> str:
     shop.title("3  The dependency bump, let through on purpose: rolled back")
     install(shop.folder, "incident/requirements-bump.lock")
     shop.type("run", "--force", expect=[0, 1, 3])
-    return rolled_back(shop, "rapidfuzz 3, the gate overruled for the demo")
+    let_through(shop, "rapidfuzz 3, the gate overruled for the demo")
+    return shop.wait_for_end("rolled_back")
 
 
-def rolled_back(shop: Shop, reason: str) -> str:
+def let_through(shop: Shop, reason: str) -> None:
+    """The last candidate before half of the shoppers, though the gate said no."""
     shop.type("register")
     shop.type("stage")
     shop.wait_for_traffic(BASELINE_HOURS)
     shop.type("release", "drill")
     shop.type("release", "start", "--override", reason)
-    return shop.wait_for_end("rolled_back")
+
+
+def next_one(shop: Shop) -> None:
+    """Meanwhile the next candidate is made: work does not stop for a canary."""
+    shop.set_parameters(features="lexical", rounds=48)
+    shop.type("train")
+    shop.type("gate")
+    shop.type("register")
 
 
 def broken(shop: Shop) -> str:
     shop.title("4  A harmless model, and a rule at the edge that loses some of its shoppers: invalid")
-    shop.set_parameters(features="lexical", rounds=48)
-    shop.type("run")
+    shop.type("stage")
     shop.type("release", "start")
     routing = shop.wait_running().routing
     shop.say("a rule at the edge now loses the requests of two in five of the canary's shoppers")
@@ -278,7 +290,7 @@ def broken(shop: Shop) -> str:
 
 
 def promoted(shop: Shop) -> str:
-    shop.title("5  Without that rule: promoted, though gateway and controller are killed in the middle of it")
+    shop.title("5  Without that rule, but with kill -9 in the middle: promoted")
     shop.type("release", "start")
     shop.wait_running(CRASH_HOURS)
     shop.say(f"kill -9 {shop.gateway.pid} {shop.controller.pid}: the gateway and the controller")

@@ -71,7 +71,7 @@ class Demo:
             for line in file.read_text("utf-8").splitlines()
         ]
         file.write_text("\n".join(lines) + "\n", "utf-8")
-        console.print(f"[dim]# {self.config}: train.parameters = {{{inside}}}[/dim]")
+        console.print(f"[dim]# {self.config}: train.parameters = {{{inside}}}[/dim]", soft_wrap=True)
 
 
 def prepare(root: Path, data: Path | None) -> Demo:

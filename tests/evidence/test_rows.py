@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import UserError
+from holdfast.evidence.outcomes import clean_outcomes, join
 from holdfast.evidence.rows import Rows, clean
 from holdfast.evidence.sums import BUCKETS
 from tests.evidence import reference
@@ -140,11 +141,20 @@ def test_of_a_repeated_id_the_first_by_time_stays_and_of_the_same_moment_the_fir
     assert left_out.total("duplicate") == 2
 
 
-def test_each_row_of_a_request_is_a_record_and_the_first_keeps_its_id() -> None:
-    rows, left_out = clean(log(prediction_id=["a", "a", "a", "b"], row=[0, 1, 1, None]))
-    assert len(rows) == 3 and left_out.total("duplicate") == 1
+def test_a_request_with_several_rows_is_one_request() -> None:
+    rows, left_out = clean(log(prediction_id=["a", "a", "a", "b", "b"], row=[0, 1, 2, None, 0]))
+    assert len(rows) == 2 and dict(left_out) == {"duplicate": (1, 0, 0)}
     alone, _ = clean(log(prediction_id=["a", "b"]))
-    assert set(alone.id.tolist()) < set(rows.id.tolist())
+    assert rows.id.tolist() == alone.id.tolist()
+
+
+def test_an_outcome_of_a_row_is_one_of_its_request() -> None:
+    rows, _ = clean(log(prediction_id=["a", "a", "b"], row=[0, 1, 0]))
+    table = pa.table(
+        {"prediction_id": ["a", "a"], "time": [NOON, NOON], "name": ["x", "x"], "value": [1, 1], "row": [1, 0]}
+    )
+    first, unknown = join(rows, clean_outcomes(table)[0].of("x"))
+    assert (len(unknown), len(first.all()[0]), len(first.others.at)) == (0, 1, 1)
 
 
 def test_faults_latency_and_what_belongs_to_the_release() -> None:

@@ -20,29 +20,22 @@ _MICROS = pa.timestamp("us", "UTC")
 
 
 def answered_table(answered: Sequence[Answered]) -> pa.Table:
-    """A record for each row of each request, with the columns that evidence reads (release and epoch are the caller's).
+    """The first record of each request, with the columns that evidence reads (release and epoch are the caller's).
 
     Of a fault only that there is one.
     """
     ids, times, variants, units, latencies, faults, overrides, counts, _, _ = zip(*answered, strict=True)
-    rows = np.array(counts, np.int64)
-    first = np.cumsum(rows) - rows
     columns = {
         "prediction_id": _text(ids),
         "time": _as_micros(np.array(times, np.int64)),
         "variant": _few(variants),
         "unit": _text(units),
         "latency_ms": arrow_numbers(np.array(latencies, np.float64)),
-        "fault": arrow_numbers(np.zeros(len(rows), np.int8), np.array([bool(fault) for fault in faults], np.bool_)),
+        "fault": arrow_numbers(np.zeros(len(answered), np.int8), np.array([bool(fault) for fault in faults], np.bool_)),
         "override": arrow_numbers(np.array(overrides, np.uint8)),
-        "row": arrow_numbers(np.zeros(len(rows), np.int64)),
     }
     table = pa.table(columns)
-    if (rows == 1).all():
-        return table
-    table = table.take(arrow_numbers(np.repeat(np.arange(len(rows)), rows)))
-    numbers = np.arange(len(table)) - np.repeat(first, rows)
-    return table.set_column(table.column_names.index("row"), "row", arrow_numbers(numbers))
+    return table if all(counts) else table.filter(pa.array([count > 0 for count in counts]))
 
 
 def _text(values: Sequence[str | None]) -> pa.Array:

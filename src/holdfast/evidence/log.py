@@ -24,7 +24,7 @@ from holdfast.evidence.rows import BATCH_ROWS, Rows, parse, rows_room, settled
 Position = Mapping[str, Any]  # JSON; what it holds is the log's own affair
 
 PREDICTIONS = Asked("prediction", prediction_log.REQUIRED, prediction_log.OPTIONAL)
-OUTCOMES = Asked("outcome", outcome_log.REQUIRED, outcome_log.OPTIONAL)
+OUTCOMES = Asked("outcome", outcome_log.REQUIRED, ())
 
 
 @dataclass(frozen=True)

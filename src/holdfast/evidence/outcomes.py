@@ -17,13 +17,12 @@ from holdfast.evidence._room import Room
 from holdfast.evidence._threads import in_threads
 from holdfast.evidence.firsts import First
 from holdfast.evidence.left_out import LeftOut
-from holdfast.evidence.rows import Rows, numbered, with_row
+from holdfast.evidence.rows import Rows, numbered
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 REQUIRED = ("prediction_id", "time", "name", "value")
-OPTIONAL = ("row",)
 _WHY = ("", "outcome_no_id", "outcome_no_time", "outcome_absurd_time")
 
 
@@ -84,7 +83,8 @@ def clean_outcomes(outcomes: pa.Table, names: Sequence[str] | None = None) -> tu
     """The outcomes called one of `names` (None: all), in the order of the log, and the count of those that cannot be joined.
 
     Booleans are 0 and 1, text is parsed; a value that is no finite number stays, as NaN or infinite, and makes its request
-    count for nothing. Raises UserError where a column is missing or of a type that cannot be used.
+    count for nothing. An outcome of one of a request's rows is one of the request. Raises UserError where a column is missing
+    or of a type that cannot be used.
     """
     columns.required(outcomes.schema, REQUIRED, "outcome")
     wanted = _names(outcomes.column("name")) if names is None else list(dict.fromkeys(names))
@@ -108,7 +108,7 @@ def parse_outcomes(batch: pa.RecordBatch, names: Sequence[str]) -> tuple[npt.NDA
     absurd = ~timeless & ((times < columns.EARLIEST) | (times >= columns.LATEST))
     for place, bad in enumerate((no_id, timeless, absurd), 1):
         why[bad] = place
-    return with_row(ids, batch), times, columns.numbers(batch.column("value"), "value"), named, why
+    return ids, times, columns.numbers(batch.column("value"), "value"), named, why
 
 
 def settled_outcomes(room: Room, names: Sequence[str]) -> tuple[Outcomes, LeftOut]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from holdfast.data.hashing import NULL_HASH, Hashes, combined
+from holdfast.data.hashing import NULL_HASH, Hashes
 from holdfast.evidence import _columns as columns
 from holdfast.evidence._index import Index, Places, time_order
 from holdfast.evidence._room import Room
@@ -29,13 +29,14 @@ VARIANTS = ("champion", "canary")
 BATCH_ROWS = 1 << 16
 _PLAIN = 6  # fields of `Rows` that every log has
 _WHY = ("", "override", "no_id", "no_unit", "no_time", "absurd_time", "unknown_variant")  # the last found counts
+_FURTHER = len(_WHY)  # a further row of a request: its first one stands for it
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Requests, sorted by time; every array is (n,).
 
-    id       hash of the prediction id, and of the row's number where it is not the first of its request
+    id       hash of the prediction id
     micros   UTC microseconds since 1970
     arm      0 champion, 1 canary: as assigned
     unit     hash of the unit
@@ -136,8 +137,9 @@ def clean(predictions: pa.Table, *, per_request: bool = False) -> tuple[Rows, Le
 
     Left out are rows with an unknown variant, no unit, no id, no time or one outside 2000 to 2100, rows whose variant was
     overridden, and repetitions of a prediction id: of those the first by time stays, of the same microsecond the first in
-    the log. A row counts under one reason. With `per_request` each request is a unit of its own. Raises UserError where a
-    column is missing or of a type that cannot be used.
+    the log. A row counts under one reason. Of a request with several rows the first (`row` 0 or null) is its evidence: it
+    was answered once, however many things it asked about; the others are passed over. With `per_request` each request is a
+    unit of its own. Raises UserError where a column is missing or of a type that cannot be used.
     """
     columns.required(predictions.schema, REQUIRED, "prediction")
     room = rows_room(predictions.num_rows)
@@ -174,7 +176,8 @@ def parse(batch: pa.RecordBatch, *, per_request: bool = False) -> tuple[npt.NDAr
     forced = _read(batch, "override", columns.flags, np.bool_(False))
     for place, bad in enumerate((forced, no_id, no_unit, timeless, absurd, arms < 0), 1):
         why[bad] = place
-    return (with_row(ids, batch), times, arms, units, faults, latency, *_marks(batch), why)
+    why[_read(batch, "row", lambda column, name: columns.whole_numbers(column, name, 0), np.int64(0)) > 0] = _FURTHER
+    return (ids, times, arms, units, faults, latency, *_marks(batch), why)
 
 
 def settled(room: Room) -> tuple[Rows, LeftOut]:
@@ -184,19 +187,11 @@ def settled(room: Room) -> tuple[Rows, LeftOut]:
     *arrays, why = cast("Any", room.columns())
     rows, left_out = Rows(*arrays), LeftOut()
     if why.any():
-        for place in np.unique(why[why > 0]):
+        for place in np.unique(why[(why > 0) & (why < _FURTHER)]):
             left_out += LeftOut.of(_WHY[place], rows.arm[why == place])
         rows = rows.take(why == 0)
     unique, repeated = rows.in_order()[0].unique()
     return unique, left_out + repeated
-
-
-def with_row(ids: Hashes, batch: pa.RecordBatch) -> Hashes:
-    """Ids of records: a request of many rows has a record for each, and its first row (or none) keeps the request's id."""
-    if "row" not in batch.schema.names:
-        return ids
-    numbers = columns.whole_numbers(batch.column("row"), "row", 0)
-    return np.where(numbers > 0, combined(ids, numbers.view(np.uint64)), ids) if numbers.any() else ids
 
 
 def _marks(batch: pa.RecordBatch) -> tuple[Any, Any, Any]:
