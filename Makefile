@@ -9,7 +9,7 @@ JOBS ?= 2
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo demo-incident test test-slow check format bench docs docs-incident lock clean
+.PHONY: setup demo demo-incident demo-canary test test-slow check format bench docs docs-incident lock clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ demo: setup
 demo-incident: setup
 	@$(BIN)/python examples/search_ranking/incident.py $(if $(DATA),--data $(DATA))
 
+demo-canary: setup
+	@$(BIN)/python examples/search_ranking/canary.py $(if $(DATA),--data $(DATA))
+
 check: setup
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -43,7 +46,7 @@ format: setup
 	@$(BIN)/ruff format --quiet . ; $(BIN)/ruff check --quiet --fix .
 
 test: check
-	$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow"
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: check
 	$(PYTEST) -n $(JOBS) -m slow --timeout 3600

@@ -172,7 +172,8 @@ def started(
     command: Sequence[str], port: int, ready: str, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server that answers at `ready`. TimeoutError where it does not within a minute."""
-    environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(cwd or "")}
+    path = f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"
+    environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(cwd or ""), "PATH": path}
     process = subprocess.Popen(
         command, cwd=cwd, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

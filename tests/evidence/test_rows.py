@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import UserError
+from holdfast.evidence.firsts import NEVER
 from holdfast.evidence.outcomes import clean_outcomes, join
 from holdfast.evidence.rows import Rows, clean
 from holdfast.evidence.sums import BUCKETS
@@ -154,7 +155,7 @@ def test_an_outcome_of_a_row_is_one_of_its_request() -> None:
         {"prediction_id": ["a", "a"], "time": [NOON, NOON], "name": ["x", "x"], "value": [1, 1], "row": [1, 0]}
     )
     first, unknown = join(rows, clean_outcomes(table)[0].of("x"))
-    assert (len(unknown), len(first.all()[0]), len(first.others.at)) == (0, 1, 1)
+    assert (len(unknown), (first.when != NEVER).tolist(), len(first.others.at)) == (0, [True, False], 1)
 
 
 def test_faults_latency_and_what_belongs_to_the_release() -> None:

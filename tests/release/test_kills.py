@@ -27,7 +27,7 @@ def check(outcome: Outcome) -> None:
 
 
 def test_kills(place: Place) -> None:
-    check(kill_many(place, 16, seed=1))
+    check(kill_many(place, 8, seed=1))
 
 
 @pytest.mark.slow

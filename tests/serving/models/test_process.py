@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -217,6 +218,8 @@ def test_a_process_ends_when_its_parent_is_killed(project: Path, function: str) 
 
 
 def test_a_process_sees_neither_secrets_nor_other_packages(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("HOLDFAST_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_ADMIN_TOKEN", "x")
     monkeypatch.setenv("HOLDFAST_OTHER", "y")
     monkeypatch.setenv("PYTHONPATH", str(project / "elsewhere"))
