@@ -77,7 +77,7 @@ def harmful(shop: Shop) -> str:
     shop.type("run", expect=[1])
     let_through(shop, "trained on shuffled labels; taken on my name for the demo")
     next_one(shop)
-    return shop.wait_for_end("rolled_back")
+    return shop.wait_for_end("rolled_back", "outcomes.click")
 
 
 def bumped(shop: Shop) -> str:
@@ -85,7 +85,7 @@ def bumped(shop: Shop) -> str:
     install(shop.folder, "incident/requirements-bump.lock")
     shop.type("run", "--force", expect=[0, 1, 3])
     let_through(shop, "rapidfuzz 3, the gate overruled for the demo")
-    return shop.wait_for_end("rolled_back")
+    return shop.wait_for_end("rolled_back", "outcomes.click")
 
 
 def let_through(shop: Shop, reason: str) -> None:

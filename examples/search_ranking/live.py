@@ -172,7 +172,7 @@ class Shop(Demo):
 
     def wait_running(self, hours: float = 0.0) -> ReleaseState:
         """Until shoppers have met the canary for so long."""
-        self._until(lambda: self._is_running(self.state()), 60)
+        self._until(lambda: self._is_running(self.state()), 200)
         begun = self.clock.hours
         self._until(lambda: self.clock.hours >= begun + hours, 120)
         return self.state()
@@ -180,12 +180,14 @@ class Shop(Demo):
     def _is_running(self, state: ReleaseState) -> bool:
         return state.attempt is not None and (state.attempt.since is not None or state.living is None)
 
-    def wait_for_end(self, expected: str) -> str:
+    def wait_for_end(self, expected: str, metric: str | None = None) -> str:
         """Until nobody is in a canary any more; the release's id. Stop the demo where it ended otherwise than expected."""
-        self._until(lambda: self.state().living is None or self.state().attempt.status is Status.HELD, 150)
+        self._until(lambda: self.state().living is None or self.state().attempt.status is Status.HELD, 300)
         attempt = self.state().attempt
-        if attempt.status.value != expected:
-            sys.exit(f"expected the release to be {expected}, found it {attempt.status.value}: the demo stops.")
+        if attempt.status.value != expected or metric not in (None, attempt.metric):
+            sys.exit(
+                f"expected the release to be {expected}, found it {attempt.status.value}: {attempt.why} The demo stops."
+            )
         return attempt.id
 
     def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
