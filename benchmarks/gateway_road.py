@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +25,7 @@ def main() -> None:
     try:
         rates = {}
         for kind in KINDS:
-            with served(kind, folder) as (port, process):
+            with load.server(serve, kind, folder) as (port, process):
                 load.apart("127.0.0.1", port, REQUESTS, 8, 0.5)
                 before = processor_seconds(process)
                 found = load.apart("127.0.0.1", port, REQUESTS, 32, SECONDS)
@@ -36,27 +33,13 @@ def main() -> None:
             print(f"{kind:18} {found}, {micros:.0f} µs of a processor each")
             rates[kind] = found.rate
         for kind in ("ASGI + model", "gateway, durable"):
-            with served(kind, folder) as (port, _):
+            with load.server(serve, kind, folder) as (port, _):
                 load.apart("127.0.0.1", port, REQUESTS, 8, 0.5)
                 print(f"{kind:18} at 500/s: {load.apart('127.0.0.1', port, REQUESTS, 16, SECONDS, 500.0)}")
         print(f"ratio of bare uvicorn to the gateway {rates['bare uvicorn'] / rates['gateway, durable']:.2f}")
         print(f"{rates['gateway, durable']:.0f}/s with routing and durable logging, target: 6,000/s")
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def served(kind: str, folder: Path) -> Iterator[tuple[int, int]]:
-    """The port of a server in a process of its own, and its number."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(kind, folder, theirs))
-    process.start()
-    try:
-        yield ours.recv(), process.pid or 0
-    finally:
-        process.terminate()
-        process.join(10)
 
 
 def processor_seconds(process: int) -> float:

@@ -9,8 +9,9 @@ import math
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,20 @@ def apart(*args: Any, **kwargs: Any) -> Result:
     """`run` in a process of its own, so that it takes nothing from a server in this one but its share of the machine."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(run, *args, **kwargs).result()
+
+
+@contextmanager
+def server(target: Callable[..., None], *given: Any) -> Iterator[tuple[int, int]]:
+    """`target(*given, told)` in a process of its own: the port that it sends into `told`, and the process's number."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(*given, theirs))
+    process.start()
+    try:
+        yield ours.recv(), process.pid or 0
+    finally:
+        process.terminate()
+        process.join(10)
 
 
 class _Client(asyncio.Protocol):

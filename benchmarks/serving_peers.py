@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +63,19 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-", dir=Path.cwd()))  # a real disk: /tmp may be memory
     try:
         saved = save_model(folder / "model")
-        ours = {
-            "holdfast /invocations": measured("holdfast /invocations", gateway(saved, folder / "log-1"), INVOCATIONS),
-            "holdfast V2": measured("holdfast V2", gateway(saved, folder / "log-2"), V2),
-        }
+        ours = {}
+        for kind, requests in (("/invocations", INVOCATIONS), ("V2", V2)):
+            served = load.server(serve, saved, folder / f"log-{len(ours)}")
+            ours[kind] = measured(f"holdfast {kind}", served, requests)
         mlflow = measured("mlflow models serve", mlflow_serve(saved), INVOCATIONS)
-        print(f"holdfast / mlflow {ours['holdfast /invocations'].rate / mlflow.rate:.1f}, target 5")
+        print(f"holdfast / mlflow {ours['/invocations'].rate / mlflow.rate:.1f}, target 5")
         try:
             mlserver = measured("MLServer", mlserver_serve(folder), V2)
         except (subprocess.CalledProcessError, OSError, TimeoutError) as error:
             print(f"MLServer could not be measured: {error}")
             return
-        print(f"holdfast / MLServer {ours['holdfast V2'].rate / mlserver.rate:.1f}, target 2.5")
-        print(f"p99 {ours['holdfast V2'].p99:.1f} ms against {mlserver.p99:.1f} ms")
+        print(f"holdfast / MLServer {ours['V2'].rate / mlserver.rate:.1f}, target 2.5")
+        print(f"p99 {ours['V2'].p99:.1f} ms against {mlserver.p99:.1f} ms")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -99,19 +98,6 @@ def save_model(folder: Path) -> Path:
     code.write_text(MODEL_CODE)
     mlflow.pyfunc.save_model(str(folder), python_model=str(code), pip_requirements=["numpy"])
     return folder
-
-
-@contextmanager
-def gateway(saved: Path, folder: Path) -> Iterator[tuple[int, int]]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(saved, folder, theirs))
-    process.start()
-    try:
-        yield ours.recv(), process.pid or 0
-    finally:
-        process.terminate()
-        process.join(10)
 
 
 def serve(saved: Path, folder: Path, told: Any) -> None:

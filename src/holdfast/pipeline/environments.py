@@ -13,11 +13,11 @@ from holdfast._version import __version__
 from holdfast.environment import Fingerprint, fingerprint
 from holdfast.environment.interpreter import find_python
 from holdfast.environment.locks import Locked, Pin, locked_file, read_lock
+from holdfast.environment.recorded import fingerprint_pins, record_environment, recorded_environment
 from holdfast.environment.relevance import Moved, by_relevance, host_changes, imported_packages, moved
 from holdfast.errors import UserError
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseVersion
-from holdfast.store import canonical_json
 from holdfast.verdict import CheckResult, Report, Verdict, utc_text
 
 _FORMS = (
@@ -28,17 +28,17 @@ _FORMS = (
 def keep_environment(workspace: Workspace) -> str | None:
     """Store the fingerprint at hand; the digest of the project's lock file, stored too, or None without one."""
     found = workspace.fingerprint
-    workspace.store.put(_place(found.digest), canonical_json(found.to_json()))
+    record_environment(workspace.store, found)
     lock = locked_file(workspace.root)
     return None if lock is None else workspace.store.put_file(lock)
 
 
 def stored_environment(workspace: Workspace, digest: str) -> Fingerprint:
     """The recorded environment called `digest`; UserError where none is."""
-    data = workspace.store.get(_place(digest))
-    if data is None:
+    found = recorded_environment(workspace.store, digest)
+    if found is None:
         raise UserError(f"no environment {digest} is recorded in {workspace.store.url}.", hint=_FORMS)
-    return Fingerprint.from_json(json.loads(data))
+    return found
 
 
 def known_environment(workspace: Workspace, digest: str) -> Fingerprint:
@@ -97,13 +97,7 @@ def version_environment(workspace: Workspace, version: ReleaseVersion) -> Finger
 
 def pins_of(environment: Fingerprint | Locked) -> dict[str, Pin]:
     """What to install for an environment; of a fingerprint the versions, without what is the project's own code."""
-    if isinstance(environment, Locked):
-        return dict(environment.packages)
-    return {
-        name: Pin(str(package["version"]), (), "index" if package["source"] == "installed" else f"path:{name}")
-        for name, package in environment.packages.items()
-        if name in environment.hashed["packages"]
-    }
+    return dict(environment.packages) if isinstance(environment, Locked) else fingerprint_pins(environment)
 
 
 def compare_environments(workspace: Workspace, a: Fingerprint | Locked, b: Fingerprint | Locked) -> list[Moved]:
@@ -160,7 +154,3 @@ def _fingerprint_file(path: Path) -> Fingerprint:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise UserError(f"{path} is no fingerprint.", hint="`holdfast env show --json > FILE` writes one.")
-
-
-def _place(digest: str) -> str:
-    return f"environments/{digest.removeprefix('sha256:')}.json"

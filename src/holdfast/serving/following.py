@@ -14,10 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
-import socket
 import time
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,12 +42,6 @@ T = TypeVar("T")
 _RETRY = 1.0
 _LEAVING = 2.0  # seconds for the last word at the end
 _log = logging.getLogger(__name__)
-
-
-def replica_id() -> str:
-    """A name for this process that no other has, fit for a key of the store."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:60].strip(".-") or "replica"
-    return f"{host}-{uuid.uuid4().hex[:8]}"
 
 
 class Follower:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from holdfast.environment.build import build_environment
 from holdfast.environment.fingerprint import Fingerprint, difference, fingerprint
 from holdfast.environment.locks import Pin, read_lock
+from holdfast.environment.recorded import fingerprint_pins, recorded_environment
 from holdfast.errors import Damaged, HoldfastError, Refused
 from holdfast.store import Store
 
@@ -41,25 +41,13 @@ def own_environment(lineage: Mapping[str, object], store: Store, scratch: Path) 
     digest = lineage.get("environment")
     if digest is None:
         return None
-    data = store.get(f"environments/{str(digest).removeprefix('sha256:')}.json")
-    if data is None:
+    found = recorded_environment(store, str(digest))
+    if found is None:
         raise Damaged(f"the store {store.url} has lost the environment {digest}.", reason_code="missing_object")
-    found = Fingerprint.from_json(json.loads(data))
     if found.digest != digest:
         raise Damaged(f"the store {store.url} has {found.digest} under the name of the environment {digest}.")
     lock = lineage.get("lock")
-    return Own(fingerprint=found, pins=pins_of(found, _locked(str(lock), store, scratch) if lock else {}))
-
-
-def pins_of(found: Fingerprint, locked: Mapping[str, Pin]) -> dict[str, Pin]:
-    """What to install: every package of the fingerprint's hashed part, as the lock has it where it agrees."""
-    pins = {}
-    for name in found.hashed["packages"]:
-        package = found.packages[name]
-        version, pin = str(package["version"]), locked.get(name)
-        source = "index" if package["source"] == "installed" else f"path:{name}"
-        pins[name] = pin if pin is not None and pin.version == version else Pin(version, (), source)
-    return pins
+    return Own(fingerprint=found, pins=fingerprint_pins(found, _locked(str(lock), store, scratch) if lock else None))
 
 
 def _locked(digest: str, store: Store, scratch: Path) -> Mapping[str, Pin]:
