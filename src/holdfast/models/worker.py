@@ -24,8 +24,10 @@ _HERE = os.path.dirname(os.path.realpath(__file__))
 if __name__ == "__main__" and sys.path and os.path.realpath(sys.path[0]) == _HERE:
     del sys.path[0]  # the user's `import predict` must not find ours
 
+import contextlib
 import importlib
 import importlib.util
+import inspect
 import json
 import queue
 import signal
@@ -79,11 +81,20 @@ def load_mlflow(folder: str, method: str) -> tuple[Call, Any]:
             raise
         raise BadRequest(f"the environment of {sys.executable} has no mlflow, which loads this model") from None
     model = pyfunc.load_model(folder)
+    tell_signatures(model)
     classes: Any = getattr(raw_model(model), "classes_", None)
     return (
         model.predict if method == "predict" else other_method(model, method),
         classes.tolist() if hasattr(classes, "tolist") else classes,
     )
+
+
+def tell_signatures(model: Any) -> None:
+    """Write down what `predict` takes: MLflow asks for it twice a call, which costs more than many a model."""
+    for method in (getattr(model, "_predict_fn", None), getattr(unwrapped_model(model), "predict", None)):
+        function: Any = getattr(method, "__func__", None)
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # not written in Python
+            function.__signature__ = inspect.signature(function)
 
 
 def other_method(model: Any, method: str) -> Call:

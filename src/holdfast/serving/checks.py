@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from holdfast.serving.payload import Payload
+from holdfast.serving.payload import Payload, is_finite
 from holdfast.serving.served import ModelSpec, TensorSpec
 
-_FEW = 64  # numbers that are looked at sooner one by one than by numpy
 Layout = tuple[tuple[int, bool], ...]  # of each array its axes, and whether it holds numbers
 
 
@@ -25,7 +22,7 @@ def nonsense(outputs: Payload, rows: int, spec: ModelSpec, layout: Layout | None
     for place, array in enumerate(outputs.arrays):
         if array.ndim < 1 or len(array) != rows:
             return f"it gave {len(array) if array.ndim else 'no'} rows for {rows}"
-        if array.dtype.kind in "fc" and not _is_finite(array):
+        if array.dtype.kind in "fc" and not is_finite(array):
             return f"its output {outputs.names[place]!r} is not finite"
     if spec.outputs:
         return _against_spec(outputs, spec.outputs)
@@ -37,12 +34,6 @@ def nonsense(outputs: Payload, rows: int, spec: ModelSpec, layout: Layout | None
 def layout_of(outputs: Payload) -> Layout:
     """What must stay the same from one version to the next for clients to go on."""
     return tuple((array.ndim, array.dtype.kind != "O") for array in outputs.arrays)
-
-
-def _is_finite(array: npt.NDArray[Any]) -> bool:
-    if array.size <= _FEW and array.ndim == 1 and array.dtype.kind == "f":
-        return all(map(math.isfinite, array.tolist()))
-    return bool(np.isfinite(array).all())
 
 
 def _against_spec(outputs: Payload, wanted: tuple[TensorSpec, ...]) -> str | None:

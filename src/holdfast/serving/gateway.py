@@ -22,7 +22,7 @@ from holdfast.serving.log.kept import kept_inputs, kept_unit, unit_key
 from holdfast.serving.log.writer import LogUnavailable
 from holdfast.serving.metrics import Metrics
 from holdfast.serving.payload import Payload
-from holdfast.serving.records import Record, routed_fields
+from holdfast.serving.records import Record
 from holdfast.serving.served import BadInput, ModelFault, ServedModel
 from holdfast.serving.table import RoutingTable
 from holdfast.serving.tracing import Tracing
@@ -298,12 +298,12 @@ class Gateway:
     def _record(self, request: _Request, first: _Call, last: _Call) -> Record:
         """`first` is the call of the assigned version, `last` the one that answered; the same where nothing failed."""
         table, assigned = request.table, request.assigned
-        canary = assigned.variant == "canary"
+        routing, canary = table.routing, assigned.variant == "canary"
         return Record(
             prediction_id=request.id,
             time=request.micros,
             model=self.model,
-            version=(table.routing.canary or first.version) if canary else table.champion.version,
+            version=(routing.canary or first.version) if canary else table.champion.version,
             variant=assigned.variant,
             served_by=last.version,
             unit=assigned.unit if self._key is None else kept_unit(assigned.unit, self._key),
@@ -312,7 +312,9 @@ class Gateway:
             outputs=self._outputs(last.outputs, request.asked.payload.rows),
             override=assigned.override,
             inputs=kept_inputs(request.asked.payload, self.settings.log.inputs),
-            **routed_fields(table.routing),
+            release=routing.release,
+            epoch=routing.epoch,
+            share=routing.share if routing.canary else 0.0,
         )
 
     def _outputs(self, outputs: Payload | None, rows: int) -> list[Any]:

@@ -115,9 +115,8 @@ def test_a_broker_that_is_away_is_waited_for(brokers: str, tmp_path: Path) -> No
     after.start()
     wait_for(lambda: after.shipped == 31)
     after.close()
-    assert [key for _, key, _ in sorted(received(brokers, "away", 31), key=lambda each: each[1])] == [
-        f"p{number:05d}" for number in range(31)
-    ]
+    keys = {key for _, key, _ in received(brokers, "away", 31)}  # at least once: a slow broker may get some again
+    assert keys == {f"p{number:05d}" for number in range(31)}
 
 
 CLUSTER = """

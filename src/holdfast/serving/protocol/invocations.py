@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import orjson
 
-from holdfast.serving.payload import Payload, tensor
+from holdfast.serving.payload import Payload, is_finite, tensor
 from holdfast.serving.protocol import csv_table
 from holdfast.serving.protocol._json import dumps, dumps_any, expressible, loads, shown
 from holdfast.serving.protocol.arrays import MOST_CELLS, Array, columns, named, nested_array
@@ -24,7 +23,7 @@ from holdfast.serving.served import BadInput
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InvocationsRequest:
     """A request; `params` go to the model as they are, None where there are none."""
 
@@ -174,5 +173,5 @@ def _predictions(outputs: Payload) -> Any:
 def _is_plain(array: Array) -> bool:
     """Whether there is no number in it that orjson would write as null."""
     if array.dtype.kind == "f":
-        return bool(np.isfinite(array).all())
+        return is_finite(array)
     return array.dtype.kind != "O" or set(map(type, array.flat)) <= {str, int, bool, bytes, type(None)}

@@ -39,7 +39,7 @@ class RequestedOutput:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class V2Request:
     """An inference request. `unit` is `parameters.unit` as it came; `parameters` are all of them.
 

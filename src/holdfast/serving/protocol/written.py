@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from holdfast.serving.payload import is_finite
 from holdfast.serving.protocol._json import shown
 from holdfast.serving.protocol.arrays import Array, column, objects
 from holdfast.serving.protocol.tensors import DTYPES
@@ -20,7 +21,7 @@ from holdfast.serving.served import BadInput, ModelFault
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """A tensor as a document, and its bytes where its data is not in the document."""
 
@@ -85,7 +86,7 @@ def _json_data(name: str, array: Array, datatype: str) -> Any:
         return _json_text(name, flat)
     if datatype in {"FP16", "BF16"}:
         flat = flat.astype(np.float32)
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+    if flat.dtype.kind == "f" and not is_finite(flat):
         return orjson.Fragment(json.dumps(flat.tolist(), separators=(",", ":")))
     return flat
 
