@@ -192,11 +192,25 @@ def test_a_record_that_looks_like_frames_brings_no_frames(tmp_path: Path) -> Non
 def test_a_whole_frame_with_a_wrong_sum_at_the_end_is_kept_aside(tmp_path: Path) -> None:
     path = abandoned(tmp_path, [b"one", b"two"])
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    first, second = ends([b"one", b"two"])
+    content[second - 1] ^= 1
     path.write_bytes(content)
     repair(path)
     assert everything(tmp_path) == [b"one"]
-    assert [aside.read_bytes() for aside in damaged(tmp_path, STREAM)] == [bytes(content[ends([b"one"])[0] :])]
+    assert [aside.read_bytes() for aside in damaged(tmp_path, STREAM)] == [bytes(content[first:second])]
+
+
+def test_a_frame_that_was_cut_off_in_reserved_room_is_torn(tmp_path: Path) -> None:
+    """The disk has the beginning of a group, and zeros where the rest of it should be."""
+    path = abandoned(tmp_path, [b"one", b"two" * 100])
+    first, second = ends([b"one", b"two" * 100])
+    content = bytearray(path.read_bytes())
+    assert len(content) > 100_000, "room is reserved"
+    content[second - 50 :] = bytes(len(content) - second + 50)
+    path.write_bytes(content)
+    assert (sealed_now := repair(path)) is not None
+    assert sealed_now.stat().st_size == first
+    assert (everything(tmp_path), damaged(tmp_path, STREAM)) == ([b"one"], [])
 
 
 def test_a_file_without_one_record_goes_away(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_wrong_payload_harms_nobody_else(tmp_path: Path, payload: bytes) -> No
 def test_a_full_disk(disk: Any, policy: Any) -> None:
     """Said at once, cut, and over by itself as soon as there is room."""
     folder = disk.folder / "log"
-    big = b"x" * 3000
+    big = b"x" * 100_000  # 40 of them are more than is reserved
     with writing(folder, on_failure=policy) as writer:
         assert asyncio.run(gathered(writer, [b"before", b"too"])) == [True, True]
         disk.fill()

@@ -14,7 +14,7 @@ from holdfast.serving.log import frames
 from holdfast.serving.log.claims import Claim
 from holdfast.serving.log.segments import OPEN, SEALED, make_private, repair, seal_orphans, sync_folder, write_all
 
-_ROOM = 1 << 20  # bytes that must be free before a disk that was full counts as well again
+_ROOM = 1 << 20  # bytes that are reserved at once: a sync is twice as quick where the file does not grow with each write
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class SegmentWriter:
         self._claim = Claim.take(self.folder, wanted)
         self.replica = self._claim.name
         self._path, self._handle, self._marker = Path(), -1, b""
-        self._size, self._begun = 0, 0.0
+        self._size, self._reserved, self._begun = 0, 0, 0.0
         self._unfinished: list[Path] = []
         try:
             seal_orphans(folder, stream, mine=self.replica)
@@ -62,7 +62,8 @@ class SegmentWriter:
             self._begin()
         data = frames.framed(payloads, self._marker)
         try:
-            write_all(self._handle, data)
+            self._reserve(len(data))
+            write_all(self._handle, data, self._size)
             if self.durable:
                 _sync(self._handle)
         except OSError:
@@ -84,7 +85,7 @@ class SegmentWriter:
         path, handle, size = self._path, self._handle, self._size
         self._handle = -1
         try:
-            if os.fstat(handle).st_size != size:  # a write that failed left a part
+            if os.fstat(handle).st_size != size:  # what was reserved, or what a write that failed left
                 os.ftruncate(handle, size)
                 os.fsync(handle)
             self._finish(path, size)
@@ -100,9 +101,8 @@ class SegmentWriter:
         if self._handle < 0:
             self._begin()
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._handle, self._size, _ROOM)
-            os.ftruncate(self._handle, self._size)
+            self._reserved = self._size
+            self._reserve(_ROOM)
             if self.durable:
                 _sync(self._handle)
         except OSError:
@@ -119,9 +119,9 @@ class SegmentWriter:
         self._repair_unfinished()
         path = self.folder / f"{self.replica}-{self._claim.next_number():013d}{OPEN}"
         identity = secrets.token_bytes(8)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            write_all(handle, frames.header(identity))
+            write_all(handle, frames.header(identity), 0)
             if self.durable:
                 sync_folder(self.folder)
         except OSError:
@@ -130,7 +130,15 @@ class SegmentWriter:
                 path.unlink()
             raise
         self._path, self._handle, self._marker = path, handle, identity[:4]
-        self._size, self._begun = frames.HEADER_BYTES, time.monotonic()
+        self._size = self._reserved = frames.HEADER_BYTES
+        self._begun = time.monotonic()
+
+    def _reserve(self, size: int) -> None:
+        """Have room for `size` more bytes, zeros until they are written. OSError where the disk has none."""
+        if self._size + size > self._reserved and hasattr(os, "posix_fallocate"):
+            room = max(size, _ROOM)
+            os.posix_fallocate(self._handle, self._size, room)
+            self._reserved = self._size + room
 
     def _finish(self, path: Path, size: int) -> None:
         if size <= frames.HEADER_BYTES:

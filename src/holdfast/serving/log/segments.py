@@ -104,9 +104,9 @@ def repair(path: Path) -> Path | None:
     data = path.read_bytes()
     marker = frames.marker_in(data)
     end = frames.HEADER_BYTES + frames.scan(data[frames.HEADER_BYTES :], marker).end
-    tail = data[end:]
+    tail = data[end:].rstrip(b"\0")  # room that was reserved, and what a file system leaves after the loss of power
     if tail and not frames.is_torn(tail, marker):
-        _keep_aside(path, end, len(data))
+        _keep_aside(path, end, end + len(tail))
     elif tail:
         logger.info("segment %s: a torn tail of %d bytes was cut", path, len(tail))
     if end <= frames.HEADER_BYTES:
@@ -185,7 +185,7 @@ def _write_new(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(f".{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        write_all(handle, data)
+        write_all(handle, data, 0)
         os.fsync(handle)
         temporary.replace(path)
     except OSError:
@@ -196,11 +196,11 @@ def _write_new(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_all(handle: int, data: bytes) -> None:
-    """Write to the end of `data`: a disk that fills up takes a part at first."""
-    written = os.write(handle, data)
+def write_all(handle: int, data: bytes, at: int) -> None:
+    """Write all of `data` from the offset `at` on: a disk that fills up takes a part at first."""
+    written = os.pwrite(handle, data, at)
     while written < len(data):
-        written += os.write(handle, data[written:])
+        written += os.pwrite(handle, data[written:], at + written)
 
 
 def sync_folder(folder: Path) -> None:
