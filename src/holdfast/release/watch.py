@@ -22,13 +22,16 @@ from holdfast.store import Store, canonical_json
 from holdfast.verdict import utc_text
 
 LAG_SECONDS = 60.0
+GRACE_HOURS = 1.0  # after the end of a release, for planned looks that could not be taken yet
 
 
 class EvidenceWatch:
     """Judges at every moment what `source` has; at a planned look also the closed units, which only `log` has.
 
     Reports are stored in `store`. While the source complains harm is still looked for, but nothing is promoted, no share is
-    raised and no planned look is taken. A planned look is taken `lag_seconds` late, for the log to be written.
+    raised and no planned look is taken. A planned look is taken `lag_seconds` late, for the log to be written, or as soon after
+    that as the evidence is whole: it is of the units whose window had closed by its planned time, whenever it is taken. Where a
+    later one is due by then, that one is taken instead. A release waits `GRACE_HOURS` beyond its end for the last of them.
     """
 
     def __init__(
@@ -39,6 +42,9 @@ class EvidenceWatch:
         self._key: tuple[str, int, str | None] | None = None
         self._series: Series | None = None
         self._last: Evidence | None = None
+        self._open: tuple[int, Counts] | None = (
+            None  # a planned look that could not be taken, and what the log had for it
+        )
 
     def look(self, attempt: Attempt, now: datetime) -> Sighting | None:
         """The judgement at `now`; None while nothing is known of a step. OutsideError where the log or the store is away."""
@@ -49,7 +55,7 @@ class EvidenceWatch:
             if self._key is None or self._key[0] != attempt.id:
                 self._series = Series(attempt.plan)
             self.source.begin(attempt)
-            self._last = None
+            self._last = self._open = None
             self._key = key
         evidence = self._evidence(attempt, now)
         return None if evidence is None else self._judged(attempt, evidence, now)
@@ -73,13 +79,37 @@ class EvidenceWatch:
         complaints, closed = self.source.complaints, None
         number = None if complaints else self._due(attempt, float(evidence.seconds))
         if number is not None:
-            closed, logged = self._closed(attempt, number)
-            lacking = self.source.lacking(logged)
-            complaints = complaints if lacking is None else (lacking,)
+            closed, complaints = self._asked(attempt, number)
+            number = None if closed is None else number
         judgement = withheld(judge(attempt.plan, attempt.step, evidence, hours, closed), complaints)
+        if number is None and self._awaits(attempt, float(evidence.seconds), hours):
+            judgement = awaiting(judgement, complaints)
         if judgement.decision is Decision.CONTINUE and number is None:
             return Sighting(judgement, complaints=complaints)
         return Sighting(judgement, number, self._store(attempt, judgement, hours, now, complaints), complaints)
+
+    def _asked(self, attempt: Attempt, number: int) -> tuple[Closed | None, tuple[str, ...]]:
+        """What planned look `number` is asked of; None, and why, while it cannot be taken: it stays open, and spends nothing.
+
+        While something is lacking beside what the log had, the log is not read again.
+        """
+        if self._open is not None and self._open[0] == number:
+            lacking = self.source.lacking(self._open[1])
+            if lacking is not None:
+                return None, (lacking,)
+        closed, logged = self._closed(attempt, number)
+        lacking = self.source.lacking(logged)
+        self._open = None if lacking is None else (number, logged)
+        return (closed, ()) if lacking is None else (None, (lacking,))
+
+    def _awaits(self, attempt: Attempt, seconds: float, hours: float) -> bool:
+        """Whether the release is over but for a planned look that is still to be taken, or can be within the grace."""
+        plan, over = attempt.plan, hours - attempt.plan.total_hours
+        if attempt.step != plan.last or over < 0:
+            return False
+        left = plan.looks[max(attempt.looks, default=-1) + 1 :]
+        waits = (max(look + (self.lag_seconds - seconds) / HOUR, 0.0) for look in left)
+        return any(over + wait <= GRACE_HOURS for wait in waits)
 
     def _due(self, attempt: Attempt, seconds: float) -> int | None:
         """The latest planned look that is over and was not taken yet."""
@@ -139,6 +169,14 @@ def withheld(judgement: Judgement, complaints: tuple[str, ...]) -> Judgement:
         return judgement
     reason = f"the evidence is not whole, so nothing is promoted: {complaints[0]}"
     return replace(judgement, decision=Decision.CONTINUE, reason=reason)
+
+
+def awaiting(judgement: Judgement, complaints: tuple[str, ...]) -> Judgement:
+    """The judgement, without an end for want of evidence while a planned look is open. Pure."""
+    if judgement.decision is not Decision.UNDECIDED:
+        return judgement
+    why = complaints[0] if complaints else "its log is being written."
+    return replace(judgement, decision=Decision.CONTINUE, reason=f"the last planned look is still to be taken: {why}")
 
 
 def _hours(begin: str, end: str) -> float:
