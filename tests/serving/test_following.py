@@ -250,12 +250,14 @@ def test_a_canary_that_does_not_load_gets_nobody(tmp_path: Path, error: Exceptio
 def test_a_canary_that_never_loads_is_rolled_back_after_its_time(tmp_path: Path) -> None:
     async def story() -> None:
         world = GatewayWorld(tmp_path)
-        replica = world.replica(poll=0.05)
+        replica = world.replica(poll=0.05, every=0.5, progress=lambda: {"2": "its environment is being made"})
         replica.loader.outcome["2"] = None
         async with following(replica), Controlling(world):
             await champion(world, replica)
             await asyncio.to_thread(lambda: world.begin(steps=[{"share": 0.1}], warm_timeout="10s"))
             await until(lambda: status(world) is Status.ROLLED_BACK, 15)
+            assert world.state.attempt is not None
+            assert "in its time to warm up: its environment is being made (replica a)" in str(world.state.attempt.why)
             await until(lambda: "2" not in replica.loader.waiting)  # it is loaded no further
 
     asyncio.run(story())

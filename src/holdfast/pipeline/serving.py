@@ -158,6 +158,7 @@ class Replica:
             use=self.gateway.route,
             hear=self._hear,
             named=self.live.start,
+            progress=self._source.progress.told,
             replica=self.name,
             poll=self.settings.poll.total_seconds(),
             linger=max(LINGER, 3 * self.settings.timeout.total_seconds()),  # a request may hold its table for two calls

@@ -32,7 +32,8 @@ class Replica:
     `url` is where its admin port answers (None: it cannot be nudged), `epoch` the routing that its requests see now (−1: none),
     `serving` whether it answers requests at all. `versions` says how each version is here: `loading` (or waiting for registry
     or store), `ready` (loaded, warm, alive), `failed` (it could not be loaded, or did not warm up), `dead` (loaded, no answer).
-    `process` names the process that writes; of two, the one that began earlier has the smaller one.
+    `why` says of versions that are not ready what is in the way. `process` names the process that writes; of two, the one that
+    began earlier has the smaller one.
     """
 
     id: str
@@ -40,12 +41,13 @@ class Replica:
     epoch: int = -1
     serving: bool = False
     versions: Mapping[str, Condition] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
     beat: int = 0
     process: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The document that `from_json` reads."""
-        return {**asdict(self), "versions": dict(self.versions)}
+        return {**asdict(self), "versions": dict(self.versions), "why": dict(self.why)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:

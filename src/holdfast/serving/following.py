@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 _RETRY = 1.0
 _LEAVING = 2.0  # seconds for the last word at the end
+_LONGEST = 500  # characters that a document has about one version
 _STILL = 1.5  # beats without which another process of this replica's name is dead
 _log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class Follower:
     """Keeps one gateway's routing table as the ledger of `model` in `store` says.
 
     `load` gives a version loaded and warm, `use` takes each new table, `hear` each new state before that, and `named` is called
-    once the name `replica` is this process's: before that nobody is served. `url` is where the admin port answers a nudge
-    (None: nowhere). `poll`, `linger` (longer than any request may take) and `every` are seconds.
+    once the name `replica` is this process's: before that nobody is served. `progress` says what is done for versions that are
+    being loaded. `url` is where the admin port answers a nudge (None: nowhere). `poll`, `linger` (longer than any request may
+    take) and `every` are seconds.
     All methods belong to the event loop's thread.
     """
 
@@ -63,6 +65,7 @@ class Follower:
         use: Callable[[RoutingTable], None],
         hear: Callable[[ReleaseState], None] = lambda _: None,
         named: Callable[[], None] = lambda: None,
+        progress: Callable[[], Mapping[str, str]] = dict,
         replica: str,
         url: str | None = None,
         poll: float = 0.25,
@@ -73,7 +76,7 @@ class Follower:
         self.store, self.model, self.replica = store, model, replica
         self.table: RoutingTable | None = None
         self.trouble: str | None = None
-        self._hear_state, self._named = hear, named
+        self._hear_state, self._named, self._progress = hear, named, progress
         self._presence, self._is_nameless = Presence(store, model, replica), False
         self._use, self._poll, self._every, self._monotonic = use, poll, every, monotonic
         self._ledger, self._commands = (Ledger(store, who=f"replica {replica}") for _ in range(2))
@@ -159,6 +162,7 @@ class Follower:
             "versions": dict(self._models.conditions()),
             "tripped": sorted(str(release) for release in self._tripped),
             "troubles": [*([self.trouble] if self.trouble else []), *self._models.troubles().values()],
+            "loading": dict(self._progress()),
         }
 
     async def look(self) -> None:
@@ -173,7 +177,8 @@ class Follower:
         """Write this replica's document once, with the next beat. Raises OutsideError where the store is away, NameTaken."""
         self._changed.clear()
         self._said = replace(self._said, beat=self._said.beat + 1)
-        await self._in_thread(self._presence.say, self._said)
+        why = {name: text[:_LONGEST] for name, text in self._in_the_way().items()}
+        await self._in_thread(self._presence.say, replace(self._said, why=why))
 
     async def report(self) -> None:
         """Write what the breaker has to say. Raises OutsideError where the store is away; what is unwritten stays."""
@@ -221,6 +226,10 @@ class Follower:
             yield state.versions[routing.canary]
         if state.previous is not None:
             yield state.previous
+
+    def _in_the_way(self) -> Mapping[str, str]:
+        """Why versions are not ready: what is being done for them, or why it failed."""
+        return {**self._models.troubles(), **self._progress()}
 
     def _tell(self) -> None:
         table = self.table
