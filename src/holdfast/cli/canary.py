@@ -60,7 +60,7 @@ def start(
     if dry_run:
         out.emit({"schema": 1, **planned.to_json()})
         return 1 if planned.weak else 0
-    done = canary.start(version=number, report=report_digest, override=override)
+    done = canary.start(planned, version=number, report=report_digest, override=override)
     code = _done(out, done, **planned.to_json())
     out.say("Next: holdfast release control (or advance, once) shifts traffic.", style="dim")
     return code
