@@ -113,6 +113,37 @@ def test_harm_is_stored_with_its_course(place: Place) -> None:
     assert len(check.series) == 2
 
 
+@pytest.mark.parametrize("judged_from", ["summaries", "log"])
+def test_the_course_outlives_the_controller(place: Place, judged_from: str) -> None:
+    """Of summaries nobody could tell it again; of the log its earlier looks are not drawn twice."""
+    for hour in range(4):
+        now = place.hour((0.5, 0.0) if hour == 3 else (0.2, 0.2))
+        if judged_from == "summaries":
+            place.flush(now, attempt())
+        if hour in (1, 3):
+            place.watch = place.new()
+        found = place.watch.look(attempt(), now)
+    assert found is not None and found.judgement.decision is Decision.ROLL_BACK
+    report = Report.from_json(json.loads(place.store.get_object(found.report or "")))
+    hours = [point["hours"] for check in report.checks if check.name == "outcomes.click" for point in check.series]
+    assert hours == sorted(set(hours))
+    whole = {int(hour) for hour in hours}
+    assert whole >= ({2, 3, 4} if judged_from == "summaries" else {0, 1, 2, 3})
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{}", b'{"outcomes.click": 3}', b"\xff"])
+def test_a_course_that_cannot_be_read_begins_anew(place: Place, damaged: bytes) -> None:
+    now = place.hour()
+    place.flush(now, attempt())
+    place.store.put("live/ranker/r1.course", damaged)
+    assert place.watch.look(attempt(), now) is not None
+    later = now + timedelta(minutes=2)
+    place.flush(later, attempt())
+    assert place.watch.look(attempt(), later) is not None
+    kept = json.loads(place.store.get("live/ranker/r1.course") or b"")
+    assert len(kept["outcomes.click"]) == 2
+
+
 def test_a_planned_look_reads_the_log(place: Place) -> None:
     now = BEGIN
     for _ in range(25):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from holdfast.errors import OutsideError
 from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.log import PredictionLog
 from holdfast.evidence.sums import ARMS, Closed, Evidence
@@ -22,16 +24,18 @@ from holdfast.store import Store, canonical_json
 from holdfast.verdict import utc_text
 
 LAG_SECONDS = 60.0
+COURSE_EVERY = timedelta(minutes=1)
 GRACE_HOURS = 1.0  # after the end of a release, for planned looks that could not be taken yet
 
 
 class EvidenceWatch:
     """Judges at every moment what `source` has; at a planned look also the closed units, which only `log` has.
 
-    Reports are stored in `store`. While the source complains harm is still looked for, but nothing is promoted, no share is
-    raised and no planned look is taken. A planned look is taken `lag_seconds` late, for the log to be written, or as soon after
-    that as the evidence is whole: it is of the units whose window had closed by its planned time, whenever it is taken. Where a
-    later one is due by then, that one is taken instead. A release waits `GRACE_HOURS` beyond its end for the last of them.
+    Reports are stored in `store`, and the course so far for a controller that comes after this one. While the source complains
+    harm is still looked for, but nothing is promoted, no share is raised and no planned look is taken. A planned look is taken
+    `lag_seconds` late, for the log to be written, or as soon after that as the evidence is whole: it is of the units whose
+    window had closed by its planned time, whenever it is taken. Where a later one is due by then, that one is taken instead. A
+    release waits `GRACE_HOURS` beyond its end for the last of them.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class EvidenceWatch:
         self.lag_seconds = lag_seconds
         self._key: tuple[str, int, str | None] | None = None
         self._series: Series | None = None
+        self._kept = datetime.min.replace(tzinfo=UTC)  # when the course was
         self._last: Evidence | None = None
         self._open: tuple[int, Counts] | None = (
             None  # a planned look that could not be taken, and what the log had for it
@@ -53,11 +58,13 @@ class EvidenceWatch:
         key = (attempt.id, attempt.shifted, attempt.since)
         if key != self._key:
             if self._key is None or self._key[0] != attempt.id:
-                self._series = Series(attempt.plan)
+                self._series = Series.of(attempt.plan, self.store.get(course_key(self.model, attempt)))
+                self._kept = now
             self.source.begin(attempt)
             self._last = self._open = None
             self._key = key
         evidence = self._evidence(attempt, now)
+        self._keep_course(attempt, now)
         return None if evidence is None else self._judged(attempt, evidence, now)
 
     def _evidence(self, attempt: Attempt, now: datetime) -> Evidence | None:
@@ -73,6 +80,14 @@ class EvidenceWatch:
             if raised.any():
                 break
         return self._last
+
+    def _keep_course(self, attempt: Attempt, now: datetime) -> None:
+        """Now and then. It is a drawing: where the store is away the next one has more."""
+        if self._series is None or abs(now - self._kept) < COURSE_EVERY:
+            return
+        with contextlib.suppress(OutsideError):
+            self.store.put(course_key(self.model, attempt), self._series.to_bytes())
+            self._kept = now
 
     def _judged(self, attempt: Attempt, evidence: Evidence, now: datetime) -> Sighting:
         hours = _hours(attempt.began or "", attempt.since or "") + float(evidence.seconds) / HOUR
@@ -154,6 +169,11 @@ class EvidenceWatch:
             inputs={"release": attempt.id, "step": attempt.step},
         )
         return self.store.put_object(canonical_json(report.to_json()))
+
+
+def course_key(model: str, attempt: Attempt) -> str:
+    """Where the course of an attempt is kept until it is over."""
+    return f"live/{model}/{attempt.id}.course"
 
 
 class LogWatch(EvidenceWatch):
