@@ -192,7 +192,7 @@ def test_advance_outlives_one_that_was_killed(staged: Path, type_: Type) -> None
     type_("release", "drill")
     type_("release", "start")
     dead = Canary(Workspace.open(staged / "holdfast.yaml")).lease()
-    assert dead.hold(0.0) is not None
+    assert dead.hold() is not None
     found = json.loads(type_("release", "advance", "--json").stdout)
     assert found["leader"]
     assert found["release"]["status"] == "running"

@@ -117,7 +117,7 @@ def advance(out: Output, config_path: Path) -> int:
     while not ticked.leader and not ticked.complaints and time.monotonic() < patient:
         time.sleep(0.2)
         ticked = controller.tick()
-    lease.release(canary.workspace.clock().timestamp())
+    lease.release()
     return _ticked(out, ticked)
 
 
@@ -169,7 +169,7 @@ def control(out: Output, config_path: Path, every: float, *, until_done: bool) -
             time.sleep(every)
     finally:
         with contextlib.suppress(OutsideError):  # a store that is away lets the lease end by itself
-            lease.release(canary.workspace.clock().timestamp())
+            lease.release()
     return _ended(out, ticked)
 
 

@@ -88,7 +88,7 @@ class Controller:
     def tick(self) -> Ticked:
         """One round. Raises nothing that belongs to the outside world: what is away is a complaint, and nothing is promoted."""
         try:
-            if self.lease is not None and self.lease.hold(self.clock().timestamp()) is None:
+            if self.lease is not None and self.lease.hold() is None:
                 self._told = None
                 return Ticked(leader=False)
             state = read_state(self.ledger, self.model)
