@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import subprocess
 import sys
 import time
@@ -28,7 +27,6 @@ from holdfast.pipeline.canary import Canary
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseState
 from holdfast.release.attempt import Status
-from holdfast.release.lease import Lease
 from search_ranking.clock import FastClock
 from search_ranking.shoppers import Shoppers, queries_of
 from search_ranking.storefront import Storefront
@@ -40,14 +38,6 @@ ROWS = 12  # products of a search
 LOG_SECONDS = 3.0  # that a request needs at most until it is in the log's tables
 STILL_SECONDS = 10.0  # after which a replica that tells nothing new stands still
 LOOK_SECONDS = 0.3  # between two looks of the controller
-
-
-class RealTime(Lease):
-    """Leases are of real time."""
-
-    def hold(self, wall: float) -> int | None:
-        del wall
-        return super().hold(time.time())
 
 
 def opened(clock: FastClock) -> Canary:
@@ -69,8 +59,7 @@ def run_gateway(clock: FastClock, port: int) -> None:
 def run_controller(clock: FastClock) -> None:
     """As `holdfast release control`."""
     canary = opened(clock)
-    work = canary.workspace
-    controller = canary.controller(lease=RealTime(work.store, work.model, f"controller {os.getpid()}"))
+    controller = canary.controller(lease=canary.lease())
     said: tuple[str, ...] = ()
     while True:
         ticked = controller.tick()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.evidence.log import take
 from holdfast.pipeline.canary import Canary
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release.attempt import Status
@@ -60,7 +61,7 @@ def events(folder: Path) -> list[str]:
     return [json.loads(path.read_text())["type"] for path in paths]
 
 
-def test_a_harmful_canary_from_start_to_explanation(staged: Path, type_: Type) -> None:
+def test_a_harmful_canary_from_start_to_explanation(staged: Path, type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a canary is declared" in type_("release", "promote", status=1).output
     assert "the way back was never tried" in type_("release", "start", status=1).output
     drilled = json.loads(type_("release", "drill", "--json").stdout)
@@ -70,7 +71,10 @@ def test_a_harmful_canary_from_start_to_explanation(staged: Path, type_: Type) -
     assert [look["hours"] for look in click["resolves"]] == [24, 48]
     assert click["resolves"][0]["margin"] > click["resolves"][1]["margin"] > 0
     assert not planned["weak"]
+    reads: list[object] = []
+    monkeypatch.setattr("holdfast.pipeline.canary.take", lambda *log, **how: reads.append(log) or take(*log, **how))
     type_("release", "start")
+    assert len(reads) == 1, "the log may be large"
     assert "is pending" in type_("release", "start", status=1).output
     type_("release", "advance")
     routing = FileRouter(staged / "routing.json").read()
@@ -156,7 +160,7 @@ def test_an_equal_canary_is_promoted_by_evidence_at_the_first_whole_day(staged: 
 
     canary = Canary(Workspace.open(staged / "holdfast.yaml", clock=clock))
     assert canary.drill().ok
-    canary.start()
+    canary.start(canary.planned())
     controller = canary.controller()
     for hour in range(60):
         state = controller.tick().state
@@ -188,7 +192,7 @@ def test_advance_outlives_one_that_was_killed(staged: Path, type_: Type) -> None
     type_("release", "drill")
     type_("release", "start")
     dead = Canary(Workspace.open(staged / "holdfast.yaml")).lease()
-    assert dead.hold(0.0) is not None
+    assert dead.hold() is not None
     found = json.loads(type_("release", "advance", "--json").stdout)
     assert found["leader"]
     assert found["release"]["status"] == "running"

@@ -26,6 +26,7 @@ from tests.project import holdfast, search_path, set_parameters
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
 TOKEN = "a test's token"
+SERVE = [sys.executable, "-c", "from holdfast.cli import main; main()", "serve"]
 SERVED = """
 release:
   router: "gateway:"
@@ -46,7 +47,7 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        command = [sys.executable, "-c", "from holdfast.cli import main; main()", "serve", "--json"]
+        command = [*SERVE, "--json"]
         environ = {**os.environ, "PATH": search_path(), "HOLDFAST_ADMIN_TOKEN": TOKEN}
         with (folder / "serve.log").open("w") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=log)
@@ -197,3 +198,20 @@ def test_what_was_answered_outlives_a_kill(served: Served, type_: Type) -> None:
     table = open_tables(workspace.store, workspace.model).predictions
     kept = {name for file in table.files() for name in table.read(file)["prediction_id"].to_pylist()}
     assert answered <= kept
+
+
+def test_a_name_is_one_process_s(served: Served) -> None:
+    beside = Served(served.folder)
+    assert beside.told["replica"] != served.told["replica"], "on one folder the second takes another name"
+    beside.process.kill()
+    beside.process.communicate()
+
+    shutil.copytree(served.folder / ".holdfast/serving", served.folder / "copied")  # as a copied disk would be
+    text = (served.folder / "holdfast.yaml").read_text().replace("inputs: all", "inputs: all, folder: copied")
+    (served.folder / "copied.yaml").write_text(text)
+    refused = subprocess.run(
+        [*SERVE, "-c", "copied.yaml"], cwd=served.folder, capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode == 4
+    assert f"the only process that is replica {served.told['replica']}" in refused.stderr
+    assert served.ask("GET", "/v2/health/ready")[0] == 200

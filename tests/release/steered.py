@@ -78,7 +78,8 @@ class SteeredWorld(MortalWorld):
 
     def controller(self, name: str | None = None) -> Controller:
         """One with a lease where it has a `name`; as a command acts without."""
-        lease = None if name is None else Lease(self.ledger.store, MODEL, name, monotonic=lambda: self.seconds)
+        clocks = {"monotonic": lambda: self.seconds, "wall": lambda: self.clock.now.timestamp()}
+        lease = None if name is None else Lease(self.ledger.store, MODEL, name, **clocks)
         ledger = Ledger(self.ledger.store, who=name or "command", clock=self.clock)
         return Controller(
             ledger,

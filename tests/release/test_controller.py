@@ -337,6 +337,19 @@ class TestSeveral:
             world.router.apply(old)
         assert refused.value.reason_code == "stale_epoch"
 
+    def test_a_clock_that_is_fast_does_not_end_a_lease_of_real_seconds(self, world: SteeredWorld) -> None:
+        """Evidence may be judged by another clock than the routers' leases."""
+        running(world)
+        first, second = world.controller("a"), world.controller("b")
+        for each in (first, second):
+            assert each.lease is not None
+            each.lease._wall = lambda: world.seconds
+        first.tick()
+        while not second.tick().leader:
+            world.seconds += 1
+            world.clock.now += timedelta(hours=1)
+        assert "restarted" not in world.types
+
     def test_a_dead_controller_means_the_champion_and_then_the_step_again(self, world: SteeredWorld) -> None:
         running(world)
         first, user = world.controller("a"), user_of_canary(world)

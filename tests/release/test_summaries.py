@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.config.schema import ReleaseConfig
 from holdfast.errors import OutsideError
+from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.log import FileLog, take
 from holdfast.release.attempt import Attempt, Status
 from holdfast.release.canary.judgement import Decision, Judgement
@@ -27,6 +28,7 @@ from tests.release.steered import REPORT, SteeredWorld
 from tests.release.test_watch import BEGIN, PLAN, ROUTING, attempt
 from tests.traffic import write_traffic
 
+CLOSED = closed_sums
 STEPS = canary_plan(
     ReleaseConfig.model_validate(
         {
@@ -111,6 +113,37 @@ def test_harm_is_stored_with_its_course(place: Place) -> None:
     assert len(check.series) == 2
 
 
+@pytest.mark.parametrize("judged_from", ["summaries", "log"])
+def test_the_course_outlives_the_controller(place: Place, judged_from: str) -> None:
+    """Of summaries nobody could tell it again; of the log its earlier looks are not drawn twice."""
+    for hour in range(4):
+        now = place.hour((0.5, 0.0) if hour == 3 else (0.2, 0.2))
+        if judged_from == "summaries":
+            place.flush(now, attempt())
+        if hour in (1, 3):
+            place.watch = place.new()
+        found = place.watch.look(attempt(), now)
+    assert found is not None and found.judgement.decision is Decision.ROLL_BACK
+    report = Report.from_json(json.loads(place.store.get_object(found.report or "")))
+    hours = [point["hours"] for check in report.checks if check.name == "outcomes.click" for point in check.series]
+    assert hours == sorted(set(hours))
+    whole = {int(hour) for hour in hours}
+    assert whole >= ({2, 3, 4} if judged_from == "summaries" else {0, 1, 2, 3})
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{}", b'{"outcomes.click": 3}', b"\xff"])
+def test_a_course_that_cannot_be_read_begins_anew(place: Place, damaged: bytes) -> None:
+    now = place.hour()
+    place.flush(now, attempt())
+    place.store.put("live/ranker/r1.course", damaged)
+    assert place.watch.look(attempt(), now) is not None
+    later = now + timedelta(minutes=2)
+    place.flush(later, attempt())
+    assert place.watch.look(attempt(), later) is not None
+    kept = json.loads(place.store.get("live/ranker/r1.course") or b"")
+    assert len(kept["outcomes.click"]) == 2
+
+
 def test_a_planned_look_reads_the_log(place: Place) -> None:
     now = BEGIN
     for _ in range(25):
@@ -134,18 +167,39 @@ def test_a_planned_look_waits_for_a_replica_that_stands_still(place: Place) -> N
     assert later is not None and later.look == 0
 
 
-def test_nothing_is_promoted_where_the_log_has_more(place: Place) -> None:
-    """Two replicas of one name: one writes over the other's summary."""
+def test_a_look_stays_open_where_the_log_has_more(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica reads back what it had, or two replicas of one name write over each other's summary."""
     now = BEGIN
     for _ in range(25):
         now = place.hour()
     place.flush(now, attempt(), "a")
+    reads: list[object] = []
+    monkeypatch.setattr(
+        "holdfast.release.watch.closed_sums", lambda *given, **named: reads.append(1) or CLOSED(*given, **named)
+    )
+    for later in range(3):
+        found = place.watch.look(attempt(), now + timedelta(seconds=later))
+        assert found is not None and found.look is None and found.report is None
+        assert "a name of its own" in found.complaints[0]
+        assert found.judgement.decision is Decision.CONTINUE
+    assert len(reads) == 1, "the log is read once while nothing has changed"
+    place.flush(now + timedelta(seconds=9), attempt())
+    taken = place.watch.look(attempt(), now + timedelta(seconds=9))
+    assert taken is not None and taken.look == 0 and not taken.complaints
+    at_once = place.new().look(attempt(), now + timedelta(seconds=9))
+    assert at_once is not None and at_once.judgement == taken.judgement, "it is the look that was planned"
+
+
+def test_a_later_look_takes_the_place_of_one_that_was_never_whole(place: Place) -> None:
+    now = BEGIN
+    for _ in range(48):
+        now = place.hour()
+    place.flush(now, attempt(), "a")
+    open_one = place.watch.look(attempt(), BEGIN + timedelta(hours=47))
+    assert open_one is not None and open_one.look is None
+    place.flush(now, attempt())
     found = place.watch.look(attempt(), now)
-    assert found is not None and found.look == 0
-    assert "a name of its own" in found.complaints[0]
-    assert found.judgement.decision is Decision.CONTINUE
-    report = Report.from_json(json.loads(place.store.get_object(found.report or "")))
-    assert found.complaints[0] in report.notices
+    assert found is not None and found.look == 1
 
 
 def test_before_the_first_summary_nothing_is_known_and_then_the_step_is_its(place: Place) -> None:

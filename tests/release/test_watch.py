@@ -105,6 +105,36 @@ def test_a_planned_look_is_taken_once_and_promotes_what_is_harmless(place: Place
     assert taken.look is None
 
 
+def test_the_last_look_is_taken_though_the_time_is_over(place: Place) -> None:
+    """It is due at the end, and its log is written a little later."""
+    for _ in range(49):
+        place.hour()
+    end = BEGIN + timedelta(hours=48)
+    waiting = place.watch.look(attempt(looks=(0,)), end + timedelta(seconds=1))
+    assert waiting.judgement.decision is Decision.CONTINUE
+    assert "the last planned look is still to be taken" in waiting.judgement.reason
+    taken = place.watch.look(attempt(looks=(0,)), end + timedelta(minutes=2))
+    assert taken.look == 1
+    assert taken.judgement.decision is Decision.PROMOTE
+
+
+@pytest.mark.parametrize(
+    ("looks", "hours", "expected"),
+    [
+        ((0,), 47.9, False),  # it is not over
+        ((0,), 48.0, True),
+        ((0,), 48.9, True),  # it could not be taken yet
+        ((0,), 49.1, False),
+        ((0, 1), 48.0, False),
+        ((1,), 48.0, False),  # the first one was never taken, and the second stood for it
+    ],
+)
+def test_a_release_waits_for_its_last_look_for_a_while(
+    place: Place, looks: tuple[int, ...], hours: float, expected: bool
+) -> None:
+    assert place.watch._awaits(attempt(looks=looks), hours * 3600, hours) is expected
+
+
 def test_a_clock_that_goes_back_gives_what_was_known(place: Place) -> None:
     now = place.hour()
     before = place.watch.look(attempt(), now)

@@ -21,7 +21,7 @@ from holdfast.release.commands import Observation, Return
 from holdfast.release.commit import commit
 from holdfast.release.controller import Controller
 from holdfast.release.decide import decide
-from holdfast.release.replicas import Replicas
+from holdfast.release.replicas import NameTaken, Replicas
 from holdfast.release.trips import commands_of
 from holdfast.serving.gateway import Trip as Opened
 from holdfast.store import open_store
@@ -250,12 +250,14 @@ def test_a_canary_that_does_not_load_gets_nobody(tmp_path: Path, error: Exceptio
 def test_a_canary_that_never_loads_is_rolled_back_after_its_time(tmp_path: Path) -> None:
     async def story() -> None:
         world = GatewayWorld(tmp_path)
-        replica = world.replica(poll=0.05)
+        replica = world.replica(poll=0.05, every=0.5, progress=lambda: {"2": "its environment is being made"})
         replica.loader.outcome["2"] = None
         async with following(replica), Controlling(world):
             await champion(world, replica)
             await asyncio.to_thread(lambda: world.begin(steps=[{"share": 0.1}], warm_timeout="10s"))
             await until(lambda: status(world) is Status.ROLLED_BACK, 15)
+            assert world.state.attempt is not None
+            assert "in its time to warm up: its environment is being made (replica a)" in str(world.state.attempt.why)
             await until(lambda: "2" not in replica.loader.waiting)  # it is loaded no further
 
     asyncio.run(story())
@@ -281,6 +283,60 @@ def test_a_new_replica_joins_a_running_canary_when_it_is_warm(tmp_path: Path) ->
                 assert status(world) is Status.RUNNING  # it does not speak against the canary
                 new.loader.finish("2")
                 await until(lambda: new.routes == ("1", "2", 0.1))
+
+    asyncio.run(story())
+
+
+def test_a_second_process_of_one_name_does_not_begin(tmp_path: Path) -> None:
+    async def story() -> None:
+        world = GatewayWorld(tmp_path)
+        first, second = (world.replica("a", poll=0.05, every=0.1) for _ in range(2))
+        async with following(first):
+            await champion(world, first)
+            with pytest.raises(NameTaken, match="the only process that is replica a"):
+                await second.follower.run()
+            assert not second.tables, "it served nobody"
+            await second.follower.close()
+            await asyncio.sleep(0.3)
+            (there,) = Replicas(world.ledger.store, MODEL).living()
+            assert there.serving and there.process == first.follower._presence.process
+
+    asyncio.run(story())
+
+
+def test_of_two_of_one_name_that_begin_together_one_stays(tmp_path: Path) -> None:
+    async def story() -> None:
+        world = GatewayWorld(tmp_path)
+        await asyncio.to_thread(world.release, "one")
+        both = [world.replica("a", poll=0.05, every=0.1) for _ in range(2)]
+        ended, going_on = await asyncio.wait(
+            [asyncio.create_task(replica.follower.run()) for replica in both], return_when="FIRST_COMPLETED", timeout=10
+        )
+        assert [type(task.exception()) for task in ended] == [NameTaken]
+        await asyncio.sleep(0.5)
+        (stays,) = going_on
+        assert not stays.done()
+        stays.cancel()
+        await asyncio.gather(stays, return_exceptions=True)
+        for replica in both:
+            await replica.follower.close()
+
+    asyncio.run(story())
+
+
+def test_who_was_killed_has_its_name_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        world = GatewayWorld(tmp_path)
+        killed, again = (world.replica("a", poll=0.05, every=0.1) for _ in range(2))
+        await asyncio.to_thread(world.release, "one")
+        await killed.step()
+        killed.loader.models[0].is_closed = True  # with the process
+        named: list[float] = []
+        again.follower._named = lambda: named.append(len(again.tables))
+        async with following(again):
+            await until(lambda: again.tables)
+        assert named == [0], "first the name, then requests"
+        await killed.follower.close()
 
     asyncio.run(story())
 

@@ -60,7 +60,7 @@ def start(
     if dry_run:
         out.emit({"schema": 1, **planned.to_json()})
         return 1 if planned.weak else 0
-    done = canary.start(version=number, report=report_digest, override=override)
+    done = canary.start(planned, version=number, report=report_digest, override=override)
     code = _done(out, done, **planned.to_json())
     out.say("Next: holdfast release control (or advance, once) shifts traffic.", style="dim")
     return code
@@ -117,7 +117,7 @@ def advance(out: Output, config_path: Path) -> int:
     while not ticked.leader and not ticked.complaints and time.monotonic() < patient:
         time.sleep(0.2)
         ticked = controller.tick()
-    lease.release(canary.workspace.clock().timestamp())
+    lease.release()
     return _ticked(out, ticked)
 
 
@@ -169,7 +169,7 @@ def control(out: Output, config_path: Path, every: float, *, until_done: bool) -
             time.sleep(every)
     finally:
         with contextlib.suppress(OutsideError):  # a store that is away lets the lease end by itself
-            lease.release(canary.workspace.clock().timestamp())
+            lease.release()
     return _ended(out, ticked)
 
 

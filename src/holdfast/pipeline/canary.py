@@ -128,10 +128,16 @@ class Canary:
         )
         return _resolved(plan, taken)
 
-    def start(self, *, version: str | None = None, report: str | None = None, override: str | None = None) -> Done:
-        """Begin a canary, if report, drill and plan allow it."""
+    def start(
+        self,
+        planned: Planned,
+        *,
+        version: str | None = None,
+        report: str | None = None,
+        override: str | None = None,
+    ) -> Done:
+        """Begin a canary as `planned`, if report, drill and plan allow it."""
         work = self.workspace
-        planned = self.planned()
         command = Start(
             plan=planned.plan,
             policy=work.policy,

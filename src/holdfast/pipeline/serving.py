@@ -7,7 +7,6 @@ client ─► app ─► gateway ─► a version          follower ◄─ ledge
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import socket
@@ -25,6 +24,7 @@ from holdfast.evidence.own import Mark
 from holdfast.pipeline.data_stages import open_holdout
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release import ReleaseState, ReleaseVersion
+from holdfast.release.replicas import NameTaken
 from holdfast.serving.admin import Admin, token_of
 from holdfast.serving.app import App
 from holdfast.serving.following import Follower
@@ -63,7 +63,7 @@ class Replica:
     """One gateway process of a project. `run` serves until it is told to stop.
 
     `changed` are settings in place of the declared ones, such as a port. Raises OutsideError where a port is taken or the log's
-    folder cannot be used, UserError where a setting is wrong.
+    folder cannot be used, NameTaken where another process is this replica, UserError where a setting is wrong.
     """
 
     def __init__(self, workspace: Workspace, **changed: Any) -> None:
@@ -83,7 +83,9 @@ class Replica:
         self.follower.announce_at(f"http://{reached}:{admin.port}")
         told = Listening(self.name, self.settings.host, clients.port, host, admin.port)
         self._start_threads()
+        stop = stop or asyncio.Event()
         following = asyncio.create_task(self.follower.run())
+        following.add_done_callback(lambda _: stop.set())  # it ends by itself only where the name is another's
         try:
             await serve(
                 [clients, admin], started=lambda: started(told), draining=self.gateway.drain, closing=None, stop=stop
@@ -155,6 +157,8 @@ class Replica:
             load=self._load,
             use=self.gateway.route,
             hear=self._hear,
+            named=self.live.start,
+            progress=self._source.progress.told,
             replica=self.name,
             poll=self.settings.poll.total_seconds(),
             linger=max(LINGER, 3 * self.settings.timeout.total_seconds()),  # a request may hold its table for two calls
@@ -220,24 +224,24 @@ class Replica:
             target=self.keeper.run, args=(self.settings.log.compact_every, self._ended), name="holdfast-log-keeper"
         )
         self._keeping.start()
-        self.live.start()
 
     async def _close(self, following: asyncio.Task[None]) -> None:
         """Requests first, then what they wrote, then what was made of it."""
         following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        (ended,) = await asyncio.gather(following, return_exceptions=True)
         await self.gateway.close()
         await self.follower.close()
         for close in (self.predictions.close, self.outcomes.close):
             await asyncio.to_thread(close)
         self._ended.set()
-        for close in (self._keeping.join, self.live.close):
-            await asyncio.to_thread(close)
+        await asyncio.to_thread(self._keeping.join)
+        await asyncio.to_thread(self.live.close, flush=not isinstance(ended, NameTaken))
         if self._shipper is not None:
             await asyncio.to_thread(self._shipper.close)
         if self.gateway.tracing is not None:
             await asyncio.to_thread(self.gateway.tracing.close)
+        if isinstance(ended, Exception):
+            raise ended
 
     async def _load(self, version: ReleaseVersion) -> ServedModel:
         return await load_warm(version, self._source, self.settings, lambda: self._golden(version))

@@ -54,16 +54,17 @@ class Observation:
     """What a controller sees of the world at `now` (UTC text).
 
     `routing` is what the router holds (None: it was never told, or is away; then `reachable` is False), `health` whether a
-    version answers (absent: the router cannot tell), `files` whether a version can be fetched from the registry (absent: the
-    registry is away). `judgement` is what the evidence says, `look` the planned look that it belongs to and `report` the
-    digest of the stored report. `lapsed`: the router was left alone for longer than its lease. `trip`: what the breaker of one
-    of the gateway's replicas has told.
+    version answers (absent: the router cannot tell) and `why` what is in the way of one that does not, `files` whether a
+    version can be fetched from the registry (absent: the registry is away). `judgement` is what the evidence says, `look` the
+    planned look that it belongs to and `report` the digest of the stored report. `lapsed`: the router was left alone for
+    longer than its lease. `trip`: what the breaker of one of the gateway's replicas has told.
     """
 
     now: str
     reachable: bool = True
     routing: Routing | None = None
     health: Mapping[str, bool] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bool] = field(default_factory=dict)
     judgement: Judgement | None = None
     look: int | None = None

@@ -23,7 +23,7 @@ from holdfast.release.decide import decide
 from holdfast.release.lease import Lease
 from holdfast.release.pointing import point
 from holdfast.release.reconcile import converge, read_state
-from holdfast.release.routing import TrafficRouter
+from holdfast.release.routing import TellsWhy, TrafficRouter
 from holdfast.release.state import ReleaseState
 from holdfast.release.story import sentence
 from holdfast.release.trips import Trip, trip_of
@@ -88,7 +88,7 @@ class Controller:
     def tick(self) -> Ticked:
         """One round. Raises nothing that belongs to the outside world: what is away is a complaint, and nothing is promoted."""
         try:
-            if self.lease is not None and self.lease.hold(self.clock().timestamp()) is None:
+            if self.lease is not None and self.lease.hold() is None:
                 self._told = None
                 return Ticked(leader=False)
             state = read_state(self.ledger, self.model)
@@ -166,6 +166,7 @@ class Controller:
             return seen
         try:
             seen = replace(seen, routing=self.router.read(), health=dict(self.router.health()))
+            seen = replace(seen, why=dict(self.router.why())) if isinstance(self.router, TellsWhy) else seen
         except OutsideError as error:
             complaints.append(error.message)
             return replace(seen, reachable=False)

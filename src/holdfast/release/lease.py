@@ -20,7 +20,12 @@ PATIENCE = 6.0
 
 
 class Lease:
-    """The right to act for `model`; `holder` names this controller. Methods raise OutsideError where the store is away."""
+    """The right to act for `model`; `holder` names this controller. Methods raise OutsideError where the store is away.
+
+    Both clocks are of real seconds, as the routers' leases are, whatever clock evidence is judged by. `wall` is UTC, written
+    for people and for whoever takes over; only `idle_before` compares it with another machine's, and never goes below what was
+    watched here.
+    """
 
     def __init__(
         self,
@@ -30,36 +35,34 @@ class Lease:
         *,
         patience: float = PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.store, self.holder, self.patience = store, holder, patience
         self.token: int | None = None
         self.idle_before: float | None = None
         self._prefix = f"leases/{model}/"
-        self._monotonic = monotonic
+        self._monotonic, self._wall = monotonic, wall
         self._beats = 0
         self._beaten = 0.0
         self._seen: tuple[int, bytes | None] | None = None
         self._since = 0.0
 
-    def hold(self, wall: float) -> int | None:
-        """Our token if we may act now, else None. `wall` is UTC seconds, written for people and for whoever takes over.
-
-        After taking over, `idle_before` is how many seconds of `wall` nobody had held it.
-        """
+    def hold(self) -> int | None:
+        """Our token if we may act now, else None. After taking over, `idle_before` is for how many seconds nobody held it."""
         latest, now = self._latest(), self._monotonic()
         if self.token is not None and latest == self.token:
             if now - self._beaten > self.patience / 3:
-                self._beat(wall)
+                self._beat()
             return self.token
         self.token = None
         if latest > 0 and not self._is_dead(latest, now):
             return None
-        return self._take(latest, wall)
+        return self._take(latest, now)
 
-    def release(self, wall: float) -> None:
+    def release(self) -> None:
         """Let go, so that another may act at once."""
         if self.token is not None and self._latest() == self.token:
-            self.store.put(self._beat_key(self.token), canonical_json({"released": True, "at": wall}))
+            self.store.put(self._beat_key(self.token), canonical_json({"released": True, "at": self._wall()}))
         self.token = None
 
     def _latest(self) -> int:
@@ -75,24 +78,25 @@ class Lease:
             return False
         return now - self._since >= self.patience
 
-    def _take(self, latest: int, wall: float) -> int | None:
-        token = latest + 1
+    def _take(self, latest: int, now: float) -> int | None:
+        token, wall = latest + 1, self._wall()
         claim = canonical_json({"holder": self.holder, "at": wall})
         if not self.store.put_if_absent(f"{self._prefix}{token:08d}.json", claim):
             return None
         last = _read(self.store.get(self._beat_key(latest)) if latest else None).get("at")
-        self.idle_before = max(wall - last, 0.0) if isinstance(last, (int, float)) else None
+        watched = now - self._since if self._seen is not None and self._seen[0] == latest else 0.0
+        self.idle_before = max(wall - last, watched) if isinstance(last, (int, float)) else None
         self.token, self._beats = token, 0
-        self._beat(wall)
+        self._beat()
         older = latest - 1  # the one before stays: a reader may be at it
         for key in (f"{self._prefix}{older:08d}.json", self._beat_key(older)):
             self.store.delete(key)
         return token
 
-    def _beat(self, wall: float) -> None:
+    def _beat(self) -> None:
         assert self.token is not None  # noqa: S101 - only a holder beats
         self._beats += 1
-        self.store.put(self._beat_key(self.token), canonical_json({"beat": self._beats, "at": wall}))
+        self.store.put(self._beat_key(self.token), canonical_json({"beat": self._beats, "at": self._wall()}))
         self._beaten = self._monotonic()
 
     def _beat_key(self, token: int) -> str:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from holdfast.errors import Refused
 from holdfast.store import known_fields
@@ -87,6 +87,15 @@ class TrafficRouter(Protocol):
 
     def health(self) -> Mapping[str, bool]:
         """Whether each version that it knows answers; a version that it cannot judge is absent."""
+        ...
+
+
+@runtime_checkable
+class TellsWhy(Protocol):
+    """A router that knows why a version does not answer."""
+
+    def why(self) -> Mapping[str, str]:
+        """By version, as the last `health` found it; nothing of those that answer."""
         ...
 
 

@@ -209,7 +209,9 @@ def _warming(state: ReleaseState, living: Attempt, seen: Observation) -> Decided
         return None
     if seen.is_dead(living.candidate):
         late = _hours(living.entered, seen.now) > living.plan.warm_hours
-        return _go_back(living, seen, "the canary did not answer in its time to warm up", "health") if late else None
+        why = seen.why.get(living.candidate)
+        reason = f"the canary did not answer in its time to warm up{f': {why}' if why else ''}"
+        return _go_back(living, seen, reason, "health") if late else None
     return Decided("shifted", {"step": 0, "share": living.plan.steps[0].share})
 
 

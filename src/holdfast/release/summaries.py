@@ -47,7 +47,7 @@ class SummarySource:
     plan is a complaint: what is known still counts, and harm in it is acted upon, but nothing is promoted. A replica that has
     stood still `_GONE` times as long while others have not is gone: what it saw goes on counting. Should it still answer
     requests, or overwrite another's summary, the log has more requests than the sum when a planned look reads it, and
-    then nothing is promoted either.
+    then that look stays open and nothing is promoted either.
     """
 
     def __init__(self, log: PredictionLog, store: Store, model: str, still_seconds: float = STILL_SECONDS) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from holdfast.errors import OutsideError
 from holdfast.evidence.closed import closed_sums
 from holdfast.evidence.log import PredictionLog
 from holdfast.evidence.sums import ARMS, Closed, Evidence
@@ -22,13 +24,18 @@ from holdfast.store import Store, canonical_json
 from holdfast.verdict import utc_text
 
 LAG_SECONDS = 60.0
+COURSE_EVERY = timedelta(minutes=1)
+GRACE_HOURS = 1.0  # after the end of a release, for planned looks that could not be taken yet
 
 
 class EvidenceWatch:
     """Judges at every moment what `source` has; at a planned look also the closed units, which only `log` has.
 
-    Reports are stored in `store`. While the source complains harm is still looked for, but nothing is promoted, no share is
-    raised and no planned look is taken. A planned look is taken `lag_seconds` late, for the log to be written.
+    Reports are stored in `store`, and the course so far for a controller that comes after this one. While the source complains
+    harm is still looked for, but nothing is promoted, no share is raised and no planned look is taken. A planned look is taken
+    `lag_seconds` late, for the log to be written, or as soon after that as the evidence is whole: it is of the units whose
+    window had closed by its planned time, whenever it is taken. Where a later one is due by then, that one is taken instead. A
+    release waits `GRACE_HOURS` beyond its end for the last of them.
     """
 
     def __init__(
@@ -38,7 +45,11 @@ class EvidenceWatch:
         self.lag_seconds = lag_seconds
         self._key: tuple[str, int, str | None] | None = None
         self._series: Series | None = None
+        self._kept = datetime.min.replace(tzinfo=UTC)  # when the course was
         self._last: Evidence | None = None
+        self._open: tuple[int, Counts] | None = (
+            None  # a planned look that could not be taken, and what the log had for it
+        )
 
     def look(self, attempt: Attempt, now: datetime) -> Sighting | None:
         """The judgement at `now`; None while nothing is known of a step. OutsideError where the log or the store is away."""
@@ -47,11 +58,13 @@ class EvidenceWatch:
         key = (attempt.id, attempt.shifted, attempt.since)
         if key != self._key:
             if self._key is None or self._key[0] != attempt.id:
-                self._series = Series(attempt.plan)
+                self._series = Series.of(attempt.plan, self.store.get(course_key(self.model, attempt)))
+                self._kept = now
             self.source.begin(attempt)
-            self._last = None
+            self._last = self._open = None
             self._key = key
         evidence = self._evidence(attempt, now)
+        self._keep_course(attempt, now)
         return None if evidence is None else self._judged(attempt, evidence, now)
 
     def _evidence(self, attempt: Attempt, now: datetime) -> Evidence | None:
@@ -68,18 +81,50 @@ class EvidenceWatch:
                 break
         return self._last
 
+    def _keep_course(self, attempt: Attempt, now: datetime) -> None:
+        """Now and then. It is a drawing: where the store is away the next one has more."""
+        if self._series is None or abs(now - self._kept) < COURSE_EVERY:
+            return
+        with contextlib.suppress(OutsideError):
+            self.store.put(course_key(self.model, attempt), self._series.to_bytes())
+            self._kept = now
+
     def _judged(self, attempt: Attempt, evidence: Evidence, now: datetime) -> Sighting:
         hours = _hours(attempt.began or "", attempt.since or "") + float(evidence.seconds) / HOUR
         complaints, closed = self.source.complaints, None
         number = None if complaints else self._due(attempt, float(evidence.seconds))
         if number is not None:
-            closed, logged = self._closed(attempt, number)
-            lacking = self.source.lacking(logged)
-            complaints = complaints if lacking is None else (lacking,)
+            closed, complaints = self._asked(attempt, number)
+            number = None if closed is None else number
         judgement = withheld(judge(attempt.plan, attempt.step, evidence, hours, closed), complaints)
+        if number is None and self._awaits(attempt, float(evidence.seconds), hours):
+            judgement = awaiting(judgement, complaints)
         if judgement.decision is Decision.CONTINUE and number is None:
             return Sighting(judgement, complaints=complaints)
         return Sighting(judgement, number, self._store(attempt, judgement, hours, now, complaints), complaints)
+
+    def _asked(self, attempt: Attempt, number: int) -> tuple[Closed | None, tuple[str, ...]]:
+        """What planned look `number` is asked of; None, and why, while it cannot be taken: it stays open, and spends nothing.
+
+        While something is lacking beside what the log had, the log is not read again.
+        """
+        if self._open is not None and self._open[0] == number:
+            lacking = self.source.lacking(self._open[1])
+            if lacking is not None:
+                return None, (lacking,)
+        closed, logged = self._closed(attempt, number)
+        lacking = self.source.lacking(logged)
+        self._open = None if lacking is None else (number, logged)
+        return (closed, ()) if lacking is None else (None, (lacking,))
+
+    def _awaits(self, attempt: Attempt, seconds: float, hours: float) -> bool:
+        """Whether the release is over but for a planned look that is still to be taken, or can be within the grace."""
+        plan, over = attempt.plan, hours - attempt.plan.total_hours
+        if attempt.step != plan.last or over < 0:
+            return False
+        left = plan.looks[max(attempt.looks, default=-1) + 1 :]
+        waits = (max(look + (self.lag_seconds - seconds) / HOUR, 0.0) for look in left)
+        return any(over + wait <= GRACE_HOURS for wait in waits)
 
     def _due(self, attempt: Attempt, seconds: float) -> int | None:
         """The latest planned look that is over and was not taken yet."""
@@ -126,6 +171,11 @@ class EvidenceWatch:
         return self.store.put_object(canonical_json(report.to_json()))
 
 
+def course_key(model: str, attempt: Attempt) -> str:
+    """Where the course of an attempt is kept until it is over."""
+    return f"live/{model}/{attempt.id}.course"
+
+
 class LogWatch(EvidenceWatch):
     """Reads `log` as it grows."""
 
@@ -139,6 +189,14 @@ def withheld(judgement: Judgement, complaints: tuple[str, ...]) -> Judgement:
         return judgement
     reason = f"the evidence is not whole, so nothing is promoted: {complaints[0]}"
     return replace(judgement, decision=Decision.CONTINUE, reason=reason)
+
+
+def awaiting(judgement: Judgement, complaints: tuple[str, ...]) -> Judgement:
+    """The judgement, without an end for want of evidence while a planned look is open. Pure."""
+    if judgement.decision is not Decision.UNDECIDED:
+        return judgement
+    why = complaints[0] if complaints else "its log is being written."
+    return replace(judgement, decision=Decision.CONTINUE, reason=f"the last planned look is still to be taken: {why}")
 
 
 def _hours(begin: str, end: str) -> float:

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from holdfast.errors import HoldfastError, OutsideError
 from holdfast.ledger import Ledger
 from holdfast.release.reconcile import stream_of
-from holdfast.release.replicas import EVERY, Replica, announce, withdraw
+from holdfast.release.replicas import EVERY, NameTaken, Presence, Replica
 from holdfast.release.routers.told import Told, read_told, told_key
 from holdfast.release.routing import Routing
 from holdfast.release.state import ReleaseState, ReleaseVersion, fold
@@ -41,14 +41,18 @@ T = TypeVar("T")
 
 _RETRY = 1.0
 _LEAVING = 2.0  # seconds for the last word at the end
+_LONGEST = 500  # characters that a document has about one version
+_STILL = 1.5  # beats without which another process of this replica's name is dead
 _log = logging.getLogger(__name__)
 
 
 class Follower:
     """Keeps one gateway's routing table as the ledger of `model` in `store` says.
 
-    `load` gives a version loaded and warm, `use` takes each new table, `hear` each new state before that. `url` is where the
-    admin port answers a nudge (None: nowhere). `poll`, `linger` (longer than any request may take) and `every` are seconds.
+    `load` gives a version loaded and warm, `use` takes each new table, `hear` each new state before that, and `named` is called
+    once the name `replica` is this process's: before that nobody is served. `progress` says what is done for versions that are
+    being loaded. `url` is where the admin port answers a nudge (None: nowhere). `poll`, `linger` (longer than any request may
+    take) and `every` are seconds.
     All methods belong to the event loop's thread.
     """
 
@@ -60,6 +64,8 @@ class Follower:
         load: Load,
         use: Callable[[RoutingTable], None],
         hear: Callable[[ReleaseState], None] = lambda _: None,
+        named: Callable[[], None] = lambda: None,
+        progress: Callable[[], Mapping[str, str]] = dict,
         replica: str,
         url: str | None = None,
         poll: float = 0.25,
@@ -70,7 +76,8 @@ class Follower:
         self.store, self.model, self.replica = store, model, replica
         self.table: RoutingTable | None = None
         self.trouble: str | None = None
-        self._hear_state = hear
+        self._hear_state, self._named, self._progress = hear, named, progress
+        self._presence, self._is_nameless = Presence(store, model, replica), False
         self._use, self._poll, self._every, self._monotonic = use, poll, every, monotonic
         self._ledger, self._commands = (Ledger(store, who=f"replica {replica}") for _ in range(2))
         self._models = LoadedModels(load, self.settle, monotonic=monotonic, linger=linger)
@@ -80,6 +87,7 @@ class Follower:
         self._document: bytes | None = None  # of the ledger's epoch, as it stood at the last look
         self._unchanged: float | None = None  # when it certainly was not yet what it may be now
         self._looked: float | None = None
+        self._lost: Exception | None = None  # the name, to another process
         self._trips: deque[Trip] = deque()
         self._tripped: set[str | None] = set()
         self._said = Replica(id=replica, url=url)
@@ -92,15 +100,23 @@ class Follower:
         return self.table is not None and self.table.champion.is_alive
 
     async def run(self) -> None:
-        """Follow until cancelled; then withdraw the announcement. What is loaded stays until `close`."""
+        """Follow until cancelled; then withdraw the announcement. What is loaded stays until `close`.
+
+        Raises NameTaken where another process is this replica.
+        """
+        self._is_nameless = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (self._watch, self._announce, self._report, self._keep_time):
                     tasks.create_task(loop())
+        except* NameTaken as taken:
+            self._lost = taken.exceptions[0]
         finally:
             with contextlib.suppress(OutsideError, TimeoutError):
                 async with asyncio.timeout(_LEAVING):
-                    await self._in_thread(withdraw, self.store, self.model, self.replica)
+                    await self._in_thread(self._presence.leave)
+        if self._lost is not None:
+            raise self._lost
 
     async def close(self) -> None:
         """Let go of every version, after the calls that they have accepted."""
@@ -146,6 +162,7 @@ class Follower:
             "versions": dict(self._models.conditions()),
             "tripped": sorted(str(release) for release in self._tripped),
             "troubles": [*([self.trouble] if self.trouble else []), *self._models.troubles().values()],
+            "loading": dict(self._progress()),
         }
 
     async def look(self) -> None:
@@ -157,10 +174,11 @@ class Follower:
             self._note(error)
 
     async def say(self) -> None:
-        """Write this replica's document once, with the next beat. Raises OutsideError where the store is away."""
+        """Write this replica's document once, with the next beat. Raises OutsideError where the store is away, NameTaken."""
         self._changed.clear()
         self._said = replace(self._said, beat=self._said.beat + 1)
-        await self._in_thread(announce, self.store, self.model, self._said)
+        why = {name: text[:_LONGEST] for name, text in self._in_the_way().items()}
+        await self._in_thread(self._presence.say, replace(self._said, why=why))
 
     async def report(self) -> None:
         """Write what the breaker has to say. Raises OutsideError where the store is away; what is unwritten stays."""
@@ -190,7 +208,7 @@ class Follower:
             wanted = agreed(state.routing, self._permission())
             previous = None if state.previous is None else state.previous.version
             table = switched(self.table, wanted, previous, self._models.ready, self._tripped)
-            if table is not None and table != self.table:
+            if table is not None and table != self.table and not self._is_nameless:
                 _log.info("epoch %d: %s", table.routing.epoch, table.routing)
                 self.table = table
                 self._use(table)
@@ -208,6 +226,10 @@ class Follower:
             yield state.versions[routing.canary]
         if state.previous is not None:
             yield state.previous
+
+    def _in_the_way(self) -> Mapping[str, str]:
+        """Why versions are not ready: what is being done for them, or why it failed."""
+        return {**self._models.troubles(), **self._progress()}
 
     def _tell(self) -> None:
         table = self.table
@@ -272,9 +294,21 @@ class Follower:
                 self._note(error)
 
     async def _announce(self) -> None:
+        while self._is_nameless:
+            await self._tried(self._take_name, self._changed)
         while True:
             await _waited(self._changed, self._every)
             await self._tried(self.say, self._changed)
+
+    async def _take_name(self) -> None:
+        """Make sure that nobody else lives under it. The document of one that was killed is seen to stand still first."""
+        seen = await self._in_thread(self._presence.others)
+        if seen is not None:
+            await asyncio.sleep(_STILL * self._every)
+        await self._in_thread(self._presence.begin, seen)
+        self._is_nameless = False
+        self._named()
+        self.settle()
 
     async def _report(self) -> None:
         while True:
@@ -285,6 +319,8 @@ class Follower:
     async def _tried(self, write: Callable[[], Awaitable[None]], again: asyncio.Event) -> None:
         try:
             await write()
+        except NameTaken:
+            raise
         except Exception as error:  # noqa: BLE001 - as in `look`
             self._note(error)
             await asyncio.sleep(_RETRY)

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.errors import Damaged, OutsideError, Refused
 from holdfast.release.replicas import Replica, Replicas, announce, replica_key, withdraw
-from holdfast.release.routers.gateway import GatewayRouter, health_of
+from holdfast.release.routers.gateway import GatewayRouter, health_of, why_of
 from holdfast.release.routers.told import Told, latest_told, tell, told_key
 from holdfast.release.routing import Routing
 from holdfast.store import Store, open_store
@@ -117,6 +117,12 @@ def test_a_replica_that_stands_still_is_forgotten_and_later_removed(store: Store
 def test_health(share: float, replicas: list[dict[str, str]], expected: dict[str, bool]) -> None:
     routing = Routing(model="m", epoch=4, champion="1", canary="2", share=share, release="r1")
     assert health_of(routing, [replica(str(n), **versions) for n, versions in enumerate(replicas)]) == expected
+
+
+def test_why_a_version_does_not_answer() -> None:
+    made = {"2": "its environment is being made, for 9 s so far"}
+    serving = [replica("a"), replace(replica("b"), why=made), replace(replica("c"), why={**made, "3": "no files."})]
+    assert why_of(serving) == {"2": f"{made['2']} (replica b) and 1 more", "3": "no files (replica c)"}
 
 
 def test_a_drill_asks_for_the_champion_alone() -> None:

@@ -59,3 +59,12 @@ def test_days_that_are_too_old_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_segments(tmp_path / "log", [predictions(1), predictions(2, time=BEGIN - 5 * 86_400 * 10**6)])
     keeper(tmp_path, [], timedelta(days=3)).once()
     assert ids_of(open_tables(open_store(tmp_path / "store"), "m").predictions) == ["p-1"]
+
+
+def test_what_nobody_needs_of_live_evidence_goes(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    for key in ("r1-abc-4/a", "r1-abc-4.source", "profile/2020-01-01T00/a"):
+        store.put(f"live/m/{key}", b"x")
+    store.put("live/other/r1-abc-4/a", b"x")
+    keeper(tmp_path, [], timedelta(days=3)).once()
+    assert store.list("live/") == ["live/other/r1-abc-4/a"]

@@ -26,7 +26,7 @@ from holdfast.models.predict import Predictions
 from holdfast.models.recorded import save_predictions
 from holdfast.models.reference import model_digest
 from holdfast.release.state import ReleaseVersion
-from holdfast.serving.models.loading import Loaded, Source, load
+from holdfast.serving.models.loading import Loaded, Progress, Source, load
 from holdfast.serving.models.warming import Golden, golden_rows, load_warm, warm
 from holdfast.serving.payload import Payload, tensor
 from holdfast.serving.served import ModelSpec, TensorSpec
@@ -236,6 +236,22 @@ def test_a_load_that_takes_too_long_is_stopped_and_blocks_nothing(source: Source
         return worst
 
     assert run(work()) < 1
+
+
+def test_what_was_being_done_is_said(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lineage = environment(source, a="1.0", mlflow="9.0")
+    monkeypatch.setattr("holdfast.serving.models.loading.environment_at", lambda *_, **__: time.sleep(2))
+    with pytest.raises(OutsideError, match=r"within 1 s: its environment is being made, for [01] s so far"):
+        run(asked(source, version(source, lineage=lineage), load_timeout=timedelta(seconds=1)))
+
+
+def test_progress_is_of_what_began_first() -> None:
+    progress, one = Progress(), ReleaseVersion(version="1", digest="sha256:1")
+    with progress.of(one, "a"):
+        with progress.of(one, "b"):
+            assert progress.told() == {"1": "a, for 0 s so far"}
+        assert progress.told() == {"1": "a, for 0 s so far"}
+    assert progress.told() == {}
 
 
 def test_upstream_needs_a_server(source: Source) -> None:

@@ -43,6 +43,7 @@ class GatewayRouter:
     ) -> None:
         self.store, self.model, self.token = store, model, token
         self.replicas = Replicas(store, model, patience=patience, monotonic=monotonic)
+        self._serving: list[Replica] = []
 
     def read(self) -> Routing | None:
         told = latest_told(self.store, self.model)
@@ -71,7 +72,12 @@ class GatewayRouter:
                 hint="Start one: holdfast serve.",
                 reason_code="nobody_serves",
             )
+        self._serving = serving
         return health_of(self.read(), serving)
+
+    def why(self) -> Mapping[str, str]:
+        """What the replicas said of versions that are not ready, as `health` saw them last."""
+        return why_of(self._serving)
 
     def _nudge(self) -> None:
         token = os.environ.get(self.token)
@@ -93,6 +99,15 @@ def health_of(routing: Routing | None, serving: Sequence[Replica]) -> dict[str, 
             found[routing.canary] = _canary(_conditions(routing.canary, serving), warming=routing.share == 0)
         found[routing.champion] = "ready" in _conditions(routing.champion, serving)
     return {version: answer for version, answer in found.items() if answer is not None}
+
+
+def why_of(serving: Sequence[Replica]) -> dict[str, str]:
+    """By version what is in its way, as the first replica says that has something to say of it. Pure."""
+    found: dict[str, list[str]] = {}
+    for replica in serving:
+        for version, why in replica.why.items():
+            found.setdefault(version, []).append(f"{why.rstrip('.')} (replica {replica.id})")
+    return {version: said[0] + (f" and {len(said) - 1} more" if said[1:] else "") for version, said in found.items()}
 
 
 def _conditions(version: str, serving: Sequence[Replica]) -> list[Condition | None]:

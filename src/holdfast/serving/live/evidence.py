@@ -147,13 +147,14 @@ class LiveEvidence:
         self._thread = threading.Thread(target=self._run, name="holdfast-live", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """The last flush, of everything that was observed."""
+    def close(self, *, flush: bool = True) -> None:
+        """The last flush, of everything that was observed; without `flush` nothing is written any more."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self.flush(ahead=SECOND)
-        self.use_profile(None)
+        if flush:
+            self.flush(ahead=SECOND)
+            self.use_profile(None)
 
     def flush(self, ahead: int = 0) -> None:
         """Bring the store up to now, or `ahead` microseconds further. Raises nothing: what is in the way is counted."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.evidence.delta import DeltaTables, open_tables
 from holdfast.ledger import Ledger
+from holdfast.release.reconcile import read_state
+from holdfast.serving.live.sweeping import sweep
 from holdfast.serving.log.compaction import Compacted, compact
 from holdfast.serving.log.forgotten import Forgotten
 from holdfast.serving.log.upkeep import tidy
@@ -24,6 +26,8 @@ TIDY_EVERY = 600.0  # seconds
 
 class Housekeeping:
     """Keeps the tables of `model` up with the segments in `folder`; `keep` is how long days are kept, None for ever.
+
+    What is kept under `live/` of releases that are over goes too.
 
     `complain` is told what goes wrong, the same thing once until it is over. Nothing that is away ends it. `done` adds up what
     was done, without complaints; `trouble` is what is in the way now. Any thread may call `once`.
@@ -58,7 +62,7 @@ class Housekeeping:
         self.once()
 
     def once(self) -> Compacted:
-        """Compact now, and tidy up where that is due."""
+        """Compact now, and tidy up tables and what is kept of live evidence where that is due."""
         with self._lock:
             done = self._once()
             self.done += replace(done, complaints=(), damaged=())
@@ -72,11 +76,16 @@ class Housekeeping:
             done = compact(self.folder, self._tables, lambda: Forgotten.of(self.ledger, self.model))
             if self._tidied is None or time.monotonic() - self._tidied >= TIDY_EVERY:
                 tidy(self._tables, self._clock(), self.keep)
+                sweep(self.ledger.store, self.model, self._living, self._clock(), self.keep)
                 self._tidied = time.monotonic()
         except HoldfastError as error:
             done += Compacted(complaints=(str(error),))
         self._tell(done)
         return done
+
+    def _living(self) -> str | None:
+        living = read_state(self.ledger, self.model).living
+        return None if living is None else living.id
 
     def _tell(self, done: Compacted) -> None:
         for sentence in done.complaints:

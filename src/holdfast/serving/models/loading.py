@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,31 @@ from holdfast.serving.served import ServedModel
 from holdfast.store import Store
 
 
+class Progress:
+    """What loading is at, for whoever waits for it. Begun and ended in any thread."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[object, tuple[str, str, float]] = {}
+
+    @contextlib.contextmanager
+    def of(self, version: ReleaseVersion, what: str) -> Iterator[None]:
+        """`what` is done for `version` meanwhile."""
+        key = object()
+        self._under_way[key] = version.version, what, time.monotonic()
+        try:
+            yield
+        finally:
+            del self._under_way[key]
+
+    def told(self) -> dict[str, str]:
+        """By version what is done for it and for how long; what began first, where a second try is under way beside it."""
+        now = time.monotonic()
+        return {
+            version: f"{what}, for {now - since:,.0f} s so far"
+            for version, what, since in reversed(list(self._under_way.values()))
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """What loading needs of a project. `python` is the project's interpreter, `cache` a folder of this machine."""
@@ -37,6 +64,7 @@ class Source:
     model: ModelConfig
     store: Store
     registry: Callable[[], Registry]
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +96,10 @@ async def load(version: ReleaseVersion, source: Source, serving: ServingConfig, 
             start = _in_process if serving.mode == "in_process" else _in_environment
             return await start(_Task(version, source, serving, folder, own, request, signature, processes))
     except TimeoutError:
+        doing = source.progress.told().get(version.version)
         raise OutsideError(
-            f"version {version.version} of {source.model.name} was not loaded within {seconds:g} s.",
+            f"version {version.version} of {source.model.name} was not loaded within {seconds:g} s"
+            f"{f': {doing}' if doing else ''}.",
             hint="Raise `serving: {load_timeout: …}`; what was built of its environment by then is kept.",
             reason_code="model_timed_out",
         ) from None
@@ -110,8 +140,9 @@ class _Task:
 def _files(version: ReleaseVersion, source: Source) -> Path:
     """The version's files on this machine, verified to be those that the ledger released."""
     name = f"models:/{source.model.name}/{version.version}"
-    folder = source.registry().download(name, source.cache / "models")
-    found = model_digest(folder)
+    with source.progress.of(version, "its files are being fetched"):
+        folder = source.registry().download(name, source.cache / "models")
+        found = model_digest(folder)
     if found != version.digest:
         raise Damaged(
             f"the files of {name} are {found}, but {version.digest} was released.",
@@ -130,7 +161,8 @@ async def _in_environment(task: _Task) -> Loaded:
     python, is_own, note = await asyncio.to_thread(_interpreter, task)
     secrets = {task.serving.admin_token, task.serving.log.unit_key or ""}
     start = Start(python=python, request=task.request, load_timeout=task.seconds, without=frozenset(secrets))
-    model = await ProcessModel.start(task.version.version, start, task.signature, processes=task.processes)
+    with task.source.progress.of(task.version, "it is being loaded"):
+        model = await ProcessModel.start(task.version.version, start, task.signature, processes=task.processes)
     return Loaded(model=model, folder=task.folder, is_own=is_own, note=note)
 
 
@@ -141,7 +173,8 @@ def _interpreter(task: _Task) -> tuple[Path, bool, str]:
         task.refuse("none is recorded, because it was not trained through Holdfast", "Train it with `holdfast run`.")
         return source.python, False, f"in the project's environment ({source.python}): none of its own is recorded"
     try:
-        python = environment_at(task.own, source.cache / "environments", python=source.python, cwd=source.root)
+        with source.progress.of(task.version, "its environment is being made"):
+            python = environment_at(task.own, source.cache / "environments", python=source.python, cwd=source.root)
     except HoldfastError as error:
         if _may_pass(error) and not task.is_allowed:
             raise  # no network, no room: it says nothing of the version
