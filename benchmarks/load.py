@@ -92,8 +92,8 @@ def server(target: Callable[..., None], *given: Any) -> Iterator[tuple[int, int]
         process.join(10)
 
 
-class _Client(asyncio.Protocol):
-    """One connection; `answer` is resolved with the status of the response to what was sent."""
+class Client(asyncio.Protocol):
+    """One connection; `answer` is resolved with the status of the response to what was sent, 0 where the connection broke."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[int] | None = None
@@ -157,7 +157,7 @@ async def _connection(
     rate: float | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    client: _Client | None = None
+    client: Client | None = None
     for request in itertools.cycle(requests):
         sent = time.perf_counter()
         if due is not None and rate is not None:
@@ -167,7 +167,7 @@ async def _connection(
             break
         if client is None or not client.is_open:
             try:
-                _, client = await loop.create_connection(_Client, host, port)
+                _, client = await loop.create_connection(Client, host, port)
             except OSError:
                 statuses[0] += 1
                 await asyncio.sleep(0.01)
