@@ -31,6 +31,8 @@ from tests.served import Served, stage_second
 
 from benchmarks import load, soak_traffic
 from benchmarks.soak_traffic import Minute, Told
+from holdfast.evidence.delta import existing_tables
+from holdfast.pipeline.workspace import Workspace
 from holdfast.serving.log.segments import place, sealed, unsealed
 
 SETTINGS = """
@@ -83,6 +85,8 @@ def gateway(folder: Path, mode: str) -> Iterator[Served]:
     controller: subprocess.Popen[bytes] | None = None
     try:
         served.wait(lambda: served.ask("GET", "/v2/health/ready")[0] == 200, 600)
+        workspace = Workspace.open(folder / "holdfast.yaml")
+        served.wait(lambda: existing_tables(workspace.store, workspace.model) is not None)
         holdfast(folder, "release", "drill")
         holdfast(folder, "release", "start", "--override", "a benchmark has no traffic of yesterday")
         with (folder / "control.log").open("w") as log:
