@@ -104,6 +104,7 @@ class MemorySink:
 
     payloads: list[bytes] = field(default_factory=list)
     before: Callable[[], Awaitable[None]] | None = None
+    refuses: bool = False
 
     async def append(self, payload: bytes) -> bool:
         if self.before is not None:

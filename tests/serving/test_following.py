@@ -324,6 +324,22 @@ def test_of_two_of_one_name_that_begin_together_one_stays(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
+def test_a_replica_that_cannot_answer_does_not_serve(tmp_path: Path) -> None:
+    async def story() -> None:
+        world, able = GatewayWorld(tmp_path), [True]
+        replica = world.replica("a", able=lambda: able[0])
+        await asyncio.to_thread(world.release, "one")
+        reader = Replicas(world.ledger.store, MODEL)
+        for expected in (True, False, True):
+            able[0] = expected  # such as a disk without room
+            await replica.step()
+            assert replica.follower.is_ready is expected
+            assert [found.serving for found in reader.living()] == [expected]
+        await replica.follower.close()
+
+    asyncio.run(story())
+
+
 def test_who_was_killed_has_its_name_again(tmp_path: Path) -> None:
     async def story() -> None:
         world = GatewayWorld(tmp_path)

@@ -364,6 +364,10 @@ def test_readiness() -> None:
         champion.is_alive = False
         assert not gateway.is_ready
         champion.is_alive = True
+        gateway.sink.refuses = True  # every request would be
+        assert not gateway.is_ready
+        gateway.sink.refuses = False
+        assert gateway.is_ready
         gateway.drain()
         assert not gateway.is_ready
         assert (await ask(gateway)).version == "1", "what comes is still answered"

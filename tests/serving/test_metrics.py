@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
+from holdfast.evidence.delta_log import DeltaLog
+from holdfast.ledger import Ledger
+from holdfast.serving.live import LiveEvidence
+from holdfast.serving.log.housekeeping import Housekeeping
 from holdfast.serving.log.writer import LogWriter
-from holdfast.serving.metrics import BOUNDS, MOST_OUTCOMES, Histogram, Metrics, exposition, watch_log
+from holdfast.serving.metrics import (
+    BOUNDS,
+    MOST_OUTCOMES,
+    Histogram,
+    Metrics,
+    exposition,
+    watch_live,
+    watch_log,
+    watch_tables,
+)
+from holdfast.store import open_store
+from tests.release.test_watch import attempt
 from tests.serving.gateways import FunctionModel, raising, running, table_with
 
 
@@ -85,3 +102,34 @@ def test_the_log_is_watched(tmp_path: Any) -> None:
         read["holdfast_log_dropped_total",],
         read["holdfast_log_failing",],
     ) == (1, 0, 0)
+
+
+def test_the_way_into_the_tables_and_live_evidence_are_watched(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    metrics, said = Metrics(), list[str]()
+    clock = lambda: datetime.now(UTC)  # noqa: E731
+    keeper = Housekeeping(tmp_path / "log", Ledger(store, who="tests"), "m", clock=clock, complain=said.append)
+    live = LiveEvidence("a", store, "m", DeltaLog(store, "m"), settle=keeper.once)
+    watch_tables(metrics, keeper)
+    watch_live(metrics, live)
+    writer = LogWriter(tmp_path / "log")
+    writer.append_blocking(b"no record, so it is never taken")
+    writer.close()
+    (tmp_path / "store").write_text("in the way")
+    keeper.once()
+    live.tell(attempt())
+    live.flush()
+    read = samples(exposition(metrics)[1].decode())
+    assert read["holdfast_segments_waiting",] == 1 and read["holdfast_segments_waiting_bytes",] > 30
+    assert 0 <= read["holdfast_segments_oldest_seconds",] < 60
+    assert read["holdfast_tables_trouble",] == 1 and len(said) == 1
+    assert read["holdfast_live_trouble",] == 1 and read["holdfast_live_failed_total",] == 1
+    assert (
+        read["holdfast_live_written_total",],
+        read["holdfast_live_lost_total",],
+        read["holdfast_profile_lost_total",],
+    ) == (
+        0,
+        0,
+        0,
+    )

@@ -37,7 +37,7 @@ from holdfast.serving.log.compaction import folder_identity
 from holdfast.serving.log.cursor import drop_cursor
 from holdfast.serving.log.housekeeping import Housekeeping
 from holdfast.serving.log.writer import LogWriter
-from holdfast.serving.metrics import Metrics, watch_log
+from holdfast.serving.metrics import Metrics, watch_live, watch_log, watch_tables
 from holdfast.serving.models.loading import Source
 from holdfast.serving.models.warming import Golden, golden_rows, load_warm
 from holdfast.serving.outcomes import OutcomeIntake
@@ -128,6 +128,8 @@ class Replica:
     def gateway(self) -> Gateway:
         metrics = Metrics()
         watch_log(metrics, self.predictions)
+        watch_tables(metrics, self.keeper)
+        watch_live(metrics, self.live)
         return Gateway(
             self.workspace.model,
             self.settings,
@@ -159,6 +161,7 @@ class Replica:
             hear=self._hear,
             named=self.live.start,
             progress=self._source.progress.told,
+            able=lambda: not self.predictions.refuses,
             replica=self.name,
             poll=self.settings.poll.total_seconds(),
             linger=max(LINGER, 3 * self.settings.timeout.total_seconds()),  # a request may hold its table for two calls

@@ -51,8 +51,8 @@ class Follower:
 
     `load` gives a version loaded and warm, `use` takes each new table, `hear` each new state before that, and `named` is called
     once the name `replica` is this process's: before that nobody is served. `progress` says what is done for versions that are
-    being loaded. `url` is where the admin port answers a nudge (None: nowhere). `poll`, `linger` (longer than any request may
-    take) and `every` are seconds.
+    being loaded, `able` whether this replica can answer at all. `url` is where the admin port answers a nudge (None: nowhere).
+    `poll`, `linger` (longer than any request may take) and `every` are seconds.
     All methods belong to the event loop's thread.
     """
 
@@ -66,6 +66,7 @@ class Follower:
         hear: Callable[[ReleaseState], None] = lambda _: None,
         named: Callable[[], None] = lambda: None,
         progress: Callable[[], Mapping[str, str]] = dict,
+        able: Callable[[], bool] = lambda: True,
         replica: str,
         url: str | None = None,
         poll: float = 0.25,
@@ -76,7 +77,7 @@ class Follower:
         self.store, self.model, self.replica = store, model, replica
         self.table: RoutingTable | None = None
         self.trouble: str | None = None
-        self._hear_state, self._named, self._progress = hear, named, progress
+        self._hear_state, self._named, self._progress, self._able = hear, named, progress, able
         self._presence, self._is_nameless = Presence(store, model, replica), False
         self._use, self._poll, self._every, self._monotonic = use, poll, every, monotonic
         self._ledger, self._commands = (Ledger(store, who=f"replica {replica}") for _ in range(2))
@@ -96,8 +97,8 @@ class Follower:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a champion is loaded, warm, and answers."""
-        return self.table is not None and self.table.champion.is_alive
+        """Whether a champion is loaded, warm, and answers, and nothing else is in the way of answering."""
+        return self.table is not None and self.table.champion.is_alive and self._able()
 
     async def run(self) -> None:
         """Follow until cancelled; then withdraw the announcement. What is loaded stays until `close`.

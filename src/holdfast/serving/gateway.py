@@ -50,8 +50,12 @@ class Unanswered(Exception):
 class Sink(Protocol):
     """Where records go, such as a LogWriter: `append` returns when the record is as safe as the project asks.
 
-    Where a record cannot be kept it raises LogUnavailable, or gives False if the project answers all the same.
+    Where a record cannot be kept it raises LogUnavailable, or gives False if the project answers all the same. `refuses` is
+    whether it would raise now.
     """
+
+    @property
+    def refuses(self) -> bool: ...
 
     async def append(self, payload: bytes) -> bool: ...
 
@@ -164,7 +168,8 @@ class Gateway:
     @property
     def is_ready(self) -> bool:
         """Whether new requests may be sent here."""
-        return self.table is not None and self.table.champion.is_alive and not self.is_draining
+        table = self.table
+        return table is not None and table.champion.is_alive and not self.is_draining and not self.sink.refuses
 
     def drain(self) -> None:
         """Say that nothing new should be sent here; what comes is still answered."""

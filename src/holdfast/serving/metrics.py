@@ -17,6 +17,8 @@ from holdfast import __version__
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from holdfast.serving.live import LiveEvidence
+    from holdfast.serving.log.housekeeping import Housekeeping
     from holdfast.serving.log.writer import LogWriter
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
@@ -160,5 +162,27 @@ def watch_log(metrics: Metrics, writer: LogWriter) -> None:
     watch("counter", "log_groups", "Writes, each of many records.", lambda: writer.groups)
     watch("counter", "log_bytes", "Bytes written.", lambda: writer.bytes)
     watch("gauge", "log_waiting", "Records accepted and not yet written.", lambda: writer.waiting)
-    watch("gauge", "log_lag_seconds", "How long the last write took.", lambda: writer.last_sync_seconds)
+    watch("gauge", "log_lag_seconds", "Age of the oldest record that is not written yet.", lambda: writer.lag)
+    watch("gauge", "log_write_seconds", "How long the last write took.", lambda: writer.write_seconds)
     watch("gauge", "log_failing", "1 where records cannot be written.", lambda: writer.failing is not None)
+
+
+def watch_tables(metrics: Metrics, keeper: Housekeeping) -> None:
+    """Have the way from sealed segments into the tables watched."""
+    watch = metrics.watch
+    watch("gauge", "segments_waiting", "Sealed segments to be taken yet.", lambda: keeper.backlog.segments)
+    watch("gauge", "segments_waiting_bytes", "Their bytes.", lambda: keeper.backlog.size)
+    watch("gauge", "segments_oldest_seconds", "Age of the oldest of them.", lambda: keeper.backlog.age(time.time()))
+    watch("counter", "tables_rows", "Predictions brought into the table.", lambda: keeper.done.rows)
+    watch("gauge", "tables_trouble", "1 where something is in the way of the tables.", lambda: bool(keeper.trouble))
+
+
+def watch_live(metrics: Metrics, live: LiveEvidence) -> None:
+    """Have the canary's live evidence and the profile of inputs watched."""
+    watch, counts = metrics.watch, live.counts
+    watch("counter", "live_written", "Summaries written.", lambda: counts.written)
+    watch("counter", "live_failed", "Flushes that failed.", lambda: counts.failed)
+    watch("counter", "live_read_back", "Times that a step was read back from the log.", lambda: counts.read_back)
+    watch("counter", "live_lost", "Requests without room, which are read back from the log.", lambda: live.lost)
+    watch("gauge", "live_trouble", "1 where something is in the way of flushing.", lambda: bool(counts.trouble))
+    watch("counter", "profile_lost", "Requests without room in the profile of inputs.", lambda: live.profile_lost)

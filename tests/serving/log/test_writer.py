@@ -71,7 +71,7 @@ def test_many_clients_share_groups(tmp_path: Path, run: Any, durable: bool) -> N
         assert run(gathered(writer, payloads)) == [True] * 500
         assert (writer.written, writer.dropped, writer.waiting, writer.failing) == (500, 0, 0, None)
         assert 1 <= writer.groups < 50 and writer.bytes == sum(map(len, payloads)) + 12 * 500
-        assert writer.last_sync_seconds > 0
+        assert writer.write_seconds > 0
     assert everything(tmp_path) == payloads
 
 
@@ -181,11 +181,12 @@ def test_a_full_disk(disk: Any, policy: Any) -> None:
             assert "cannot be written" in str(found[0]) and "serving.log.on_failure" in str(found[0])
         else:
             assert (found, writer.dropped) == ([False] * 40, 40)
-        assert writer.failing is not None and writer.waiting == 0
+        assert writer.failing is not None and writer.waiting == 0 and writer.refuses is (policy == "refuse")
         time.sleep(0.6)  # looking does not help while it is full
         assert writer.failing is not None
         disk.free()
         wait_for(lambda: writer.failing is None, 5)
+        assert not writer.refuses
         writer.append_blocking(b"after")
         assert writer.written == 3
     assert everything(folder) == [b"before", b"too", b"after"]
@@ -239,6 +240,23 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyP
         writer.append_blocking(b"after")
     found_again = everything(tmp_path)
     assert found_again[0] == b"before" and found_again[-1] == b"after" and b"y" not in found_again
+
+
+def test_the_lag_is_the_oldest_record_s_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(segment_writer, "_sync", lambda _: answers.wait(10))
+    with writing(tmp_path) as writer:
+        assert writer.lag == 0.0
+        threads = []
+        for _ in range(2):  # one in hand, one behind it
+            threads.append(threading.Thread(target=writer.append_blocking, args=(b"x",)))
+            threads[-1].start()
+            time.sleep(0.15)
+        assert writer.waiting == 2 and 0.25 < writer.lag < 5
+        answers.set()
+        for thread in threads:
+            thread.join()
+        assert writer.lag == 0.0
 
 
 def test_a_failed_sync_leaves_nothing_of_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

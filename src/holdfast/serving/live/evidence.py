@@ -104,6 +104,11 @@ class LiveEvidence:
         """Requests for which there was no room; the log has them."""
         return self._answered.lost
 
+    @property
+    def profile_lost(self) -> int:
+        """Requests that are not in the present profile of inputs, because there was no room."""
+        return 0 if self.profile is None else self.profile.lost
+
     def tell(self, attempt: Attempt | None) -> None:
         """The living attempt as the ledger has it, None for none. Before the first request is routed by it.
 

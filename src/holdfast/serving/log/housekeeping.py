@@ -17,11 +17,13 @@ from holdfast.evidence.delta import DeltaTables, open_tables
 from holdfast.ledger import Ledger
 from holdfast.release.reconcile import read_state
 from holdfast.serving.live.sweeping import sweep
-from holdfast.serving.log.compaction import Compacted, compact
+from holdfast.serving.log.compaction import OUTCOMES, PREDICTIONS, Compacted, compact
 from holdfast.serving.log.forgotten import Forgotten
+from holdfast.serving.log.segments import Backlog, backlog
 from holdfast.serving.log.upkeep import tidy
 
 TIDY_EVERY = 600.0  # seconds
+STREAMS = (PREDICTIONS, OUTCOMES)
 
 
 class Housekeeping:
@@ -30,7 +32,8 @@ class Housekeeping:
     What is kept under `live/` of releases that are over goes too.
 
     `complain` is told what goes wrong, the same thing once until it is over. Nothing that is away ends it. `done` adds up what
-    was done, without complaints; `trouble` is what is in the way now. Any thread may call `once`.
+    was done, without complaints; `trouble` is what is in the way now, `backlog` the segments that wait, by the last look.
+    Any thread may call `once`.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Housekeeping:
         self._said: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self.done = Compacted()
+        self.backlog = Backlog()
 
     @property
     def trouble(self) -> str | None:
@@ -64,7 +68,9 @@ class Housekeeping:
     def once(self) -> Compacted:
         """Compact now, and tidy up tables and what is kept of live evidence where that is due."""
         with self._lock:
+            self.backlog = backlog(self.folder, STREAMS)  # first: a store that is away may take its time
             done = self._once()
+            self.backlog = backlog(self.folder, STREAMS)
             self.done += replace(done, complaints=(), damaged=())
         return done
 

@@ -8,9 +8,11 @@ segments, says so, and goes on behind them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import Damaged, OutsideError
@@ -78,6 +80,29 @@ def segment_id(path: str | Path) -> str:
     path = Path(path)
     identity = _identity(path)
     return f"{path.stem}:{identity.hex() if identity else 'damaged'}"
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Sealed segments that wait in a folder: how many, their bytes, and when the oldest was begun (UTC seconds; None: none)."""
+
+    segments: int = 0
+    size: int = 0
+    oldest: float | None = None
+
+    def age(self, now: float) -> float:
+        """Of the oldest, in seconds at `now`; 0 where nothing waits."""
+        return 0.0 if self.oldest is None else max(now - self.oldest, 0.0)
+
+
+def backlog(folder: str | Path, streams: Iterable[str]) -> Backlog:
+    """What waits of these streams. One look at each segment; those that go meanwhile do not count."""
+    sizes, begun = [], []
+    for path in (path for stream in streams for path in sealed(folder, stream)):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+            begun.append(place(path)[1] / 1000)  # segments are numbered by the clock
+    return Backlog(len(sizes), sum(sizes), min(begun, default=None))
 
 
 def seal_orphans(folder: str | Path, stream: str, *, mine: str | None = None) -> list[Path]:

@@ -35,18 +35,20 @@ class LogUnavailable(OutsideError):
 class _Group:
     """Records that are written together, and who waits for them: futures by their event loop, None for threads without one."""
 
-    __slots__ = ("futures", "payloads", "size")
+    __slots__ = ("begun", "futures", "payloads", "size")
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
         self.futures: defaultdict[asyncio.AbstractEventLoop | None, list[Any]] = defaultdict(list)
         self.size = 0
+        self.begun = 0.0  # when the first of them came
 
 
 class LogWriter:
     """Appends to one stream of `folder`; for any number of event loops and threads.
 
-    For metrics: records `written` and `dropped` (answered without the log), `groups`, `bytes`, `last_sync_seconds`, `waiting`.
+    For metrics: records `written` and `dropped` (answered without the log), `groups`, `bytes`, `write_seconds` of the last
+    group, `waiting`, `lag`.
 
     `on_failure` is what becomes of a record that cannot be written: `refuse` raises LogUnavailable, `answer` counts it in
     `dropped` and returns. It cannot be written where the disk says so, where `max_waiting` bytes wait already, or where
@@ -71,7 +73,7 @@ class LogWriter:
         self.on_failure, self.max_waiting, self.patience = on_failure, max_waiting, patience
         self.failing: str | None = None
         self.written = self.dropped = self.groups = self.bytes = 0
-        self.last_sync_seconds = 0.0
+        self.write_seconds = 0.0
         self._options: dict[str, Any] = {"durable": durable, "segment_bytes": segment_bytes}
         self._options["segment_seconds"] = segment_seconds
         self._segments: SegmentWriter | None = None
@@ -92,6 +94,18 @@ class LogWriter:
     def waiting(self) -> int:
         """Records accepted and not yet written."""
         return len(self._waiting.payloads) + len(self._in_hand.payloads)
+
+    @property
+    def lag(self) -> float:
+        """The age in seconds of the oldest record that was accepted and is not written yet; 0 where there is none."""
+        with self._lock:
+            begun = [group.begun for group in (self._in_hand, self._waiting) if group.payloads]
+        return time.monotonic() - min(begun) if begun else 0.0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether requests are refused now, because nothing can be written."""
+        return self.failing is not None and self.on_failure == "refuse"
 
     async def append(self, payload: bytes) -> bool:
         """Return when the record is written, and on the disk where the log is durable. LogUnavailable by the policy.
@@ -127,6 +141,8 @@ class LogWriter:
             group = self._waiting
             if self._is_closing or self._stuck or group.size + size > self.max_waiting:
                 return self._refusal()
+            if not group.payloads:
+                group.begun = time.monotonic()
             group.payloads.append(payload)
             group.futures[loop].append(future)
             group.size += size
@@ -189,7 +205,7 @@ class LogWriter:
                 self.groups += 1
                 self.written += len(group.payloads)
                 self.bytes += size
-                self.last_sync_seconds = seconds
+                self.write_seconds = seconds
         self._settle(mine, error)
 
     def _keep_house(self) -> None:
