@@ -302,6 +302,16 @@ def test_memory_does_not_grow_with_the_step_and_what_comes_too_late_is_counted()
     assert evidence.requests[-1].tolist() == [0, 500]
 
 
+def test_what_is_too_old_is_let_go_of_soon() -> None:
+    """However small pieces are put together: hardly more than the requests of the memory are held."""
+    step = new_step(memory=200.0)
+    needed = 200.0 + step._requests.frame.longest / US
+    for second in range(0, 3000, 10):
+        step.feed(*cleaned([request(10 * second + k, second + k / 100, f"u{k}") for k in range(20)], []))
+        step.block(second, 1, 10)
+        assert sum(len(segment) for segment in step._requests.looked_at) <= 20 * (1.25 * needed / 10 + 2)
+
+
 def test_nothing_fed_is_no_evidence() -> None:
     step = new_step(keep=True)
     evidence = step.block(0, 30, LOOK)

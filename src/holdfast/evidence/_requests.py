@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,6 +24,7 @@ class Requests:
 
     def __init__(self, frame: Frame, memory: int | None) -> None:
         self.frame, self.memory = frame, memory
+        self._longest = math.inf if memory is None else (frame.longest + memory) / 4
         self.ahead = Segment.empty(frame)
         self.looked_at: list[Segment] = []
         self.waiting: dict[str, Marks] = {name: Marks.empty() for name in frame.outcomes}
@@ -46,7 +48,7 @@ class Requests:
         rows, came = Rows.joined(self._rows), Outcomes.joined(self._marks)
         self._rows, self._marks = [], []
         rows, left_out = self._of_step(rows, until)
-        self.looked_at = compacted(self.frame, self.looked_at)
+        self.looked_at = compacted(self.frame, self.looked_at, self._longest)
         marks = {name: came.of(name) for name in self.frame.outcomes}
         if self.looked_at:
             rows, marks, changed = self._known(rows, marks, books)

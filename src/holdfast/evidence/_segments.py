@@ -127,11 +127,19 @@ def united(frame: Frame, segments: Sequence[Segment]) -> Segment:
     return Segment(frame, ordered, firsts, counted)
 
 
-def compacted(frame: Frame, segments: list[Segment]) -> list[Segment]:
-    """Fewer segments: one joins the one before it unless that is much larger, so that each row is copied a few times only."""
+def compacted(frame: Frame, segments: list[Segment], longest: float) -> list[Segment]:
+    """Fewer segments: one joins the one before it unless that is much larger, so that each row is copied a few times only.
+
+    None becomes longer than `longest` microseconds: a segment is let go of as a whole, when its last row is old.
+    """
     found: list[Segment] = []
     for segment in segments:
         found.append(segment)
-        while len(found) > 1 and 2 * len(found[-1]) >= len(found[-2]) and len(found[-1]) + len(found[-2]) <= LARGEST:
+        while len(found) > 1 and _belong(found[-2], found[-1], longest):
             found[-2:] = [united(frame, found[-2:])]
     return found
+
+
+def _belong(before: Segment, after: Segment, longest: float) -> bool:
+    is_short = after.rows.micros[-1] - before.rows.micros[0] <= longest
+    return bool(is_short and 2 * len(after) >= len(before) and len(after) + len(before) <= LARGEST)
