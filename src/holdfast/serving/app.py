@@ -128,12 +128,12 @@ class App:
     async def _invocations(self, request: Request) -> Response:
         begun = time.perf_counter()
         headers = request.headers
-        asked = invocations.parse(decoded(request.body, headers, self.limits.body), headers.get("content-type"))
+        payload = invocations.parse(decoded(request.body, headers, self.limits.body), headers.get("content-type"))
 
         def write(outputs: Payload, version: str) -> Written:  # noqa: ARG001 - this protocol has no place for it
             return [JSON], invocations.answer(outputs)
 
-        answered = await self.gateway.answer(Asked(asked.payload, write, unit_of(headers), override_of(headers)))
+        answered = await self.gateway.answer(Asked(payload, write, unit_of(headers), override_of(headers)))
         return self._told(answered, begun)
 
     def _told(self, answered: Answered, begun: float) -> Response:

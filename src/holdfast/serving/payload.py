@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,12 +20,13 @@ class Payload:
 
     A `frame` has named columns (n,), a `tensor` one array (n, …) with the name that the client gave it or "", `tensors` are
     several named arrays (n, …). Numbers and booleans have numpy's dtypes; an array of dtype object holds str, bytes, None,
-    datetime, and whatever JSON can hold.
+    datetime, and whatever JSON can hold. `params` are MLflow's, for models that take some: JSON values by name.
     """
 
     kind: Kind
     names: tuple[str, ...]
     arrays: tuple[npt.NDArray[Any], ...]
+    params: Mapping[str, Any] | None = None
 
     @property
     def rows(self) -> int:

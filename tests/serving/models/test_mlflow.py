@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from holdfast.serving.models.running import LoadRequest, Start
 from holdfast.serving.models.signature import read_signature
 from holdfast.serving.models.warming import warm
 from holdfast.serving.payload import Payload, tensor
+from holdfast.serving.protocol import invocations
 from holdfast.serving.served import BadInput, ModelFault, ServedModel, TensorSpec
 from tests.serving.models.conftest import run
 
@@ -32,13 +35,22 @@ class Model(mlflow.pyfunc.PythonModel):
         return [word * int(n) for word, n in zip(model_input["word"], model_input["n"])]
 mlflow.models.set_model(Model())
 """
+SCALED = """
+import mlflow
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input["n"] * params["by"] + len(params["names"])
+mlflow.models.set_model(Model())
+"""
 NAMES = ("a", "b", "c")
 WEIGHTS = np.array([1.0, 2.0, 3.0])
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`linear` (columns a, b, c as double), `tensor` ((−1, 3) of float32), `words` (from code), `pickled`."""
+    """`linear` (columns a, b, c as double), `tensor` ((−1, 3) of float32), `words` and `scaled` (from code; the latter takes
+    params), `pickled`.
+    """
     folder = tmp_path_factory.mktemp("saved")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -64,6 +76,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signature = infer_signature(rows, pd.Series(["a"]))
         mlflow.pyfunc.save_model(
             folder / "words", python_model=str(folder / "words.py"), signature=signature, pip_requirements=[]
+        )
+        (folder / "scaled.py").write_text(SCALED)
+        rows = pd.DataFrame({"n": [1.0]})
+        signature = infer_signature(rows, rows["n"], params={"by": 2.0, "names": ["a"]})
+        mlflow.pyfunc.save_model(
+            folder / "scaled", python_model=str(folder / "scaled.py"), signature=signature, pip_requirements=[]
         )
     return folder
 
@@ -114,6 +132,68 @@ def test_columns_here_and_in_a_process(saved: Path) -> None:
         await asyncio.gather(work(await here(saved, "linear")), work(await there(saved, "linear")))
 
     run(both())
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "params"),
+    [
+        (
+            "scaled",
+            {"n": [1.0, 2.0]},
+            [
+                None,
+                {},
+                {"by": 3.0},
+                {"by": 3, "names": ["x", "y"]},
+                {"unknown": 1},
+                {"by": "three"},
+                {"names": "x"},
+            ],
+        ),
+        ("linear", {name: [1.0] for name in NAMES}, [{"by": 3.0}]),  # it takes none
+        ("words", {"word": ["a"], "n": [2]}, [{"by": 3.0}]),  # nor does its signature
+    ],
+)
+def test_params_are_taken_as_mlflows_own_server_takes_them(
+    saved: Path, name: str, columns: dict[str, Any], params: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import pyfunc
+
+    document = {"dataframe_split": {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}}
+    bodies = [json.dumps(document if given is None else {**document, "params": given}) for given in params]
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    loaded = pyfunc.load_model(str(saved / name))
+    expected = [by_mlflow(loaded, body) for body in bodies]
+
+    async def work() -> None:
+        for model in (await here(saved, name), await there(saved, name)):
+            assert [await by_us(model, body) for body in bodies] == expected
+            await model.close()
+
+    run(work())
+
+
+def by_mlflow(loaded: Any, body: str) -> Any:
+    """What `mlflow models serve` answers; None where it refuses the params."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import scoring_server
+
+    try:
+        found = scoring_server.invocations(body, "application/json", loaded, loaded.metadata.get_input_schema())
+    except MlflowException as error:
+        assert "Invalid parameters found" in str(error)
+        return None
+    rows = json.loads(found.response)["predictions"]
+    return [row["n"] if isinstance(row, dict) else row for row in rows]
+
+
+async def by_us(model: ServedModel, body: str) -> Any:
+    try:
+        found = await model.infer(invocations.parse(body.encode(), "application/json"), 20)
+    except BadInput as error:
+        assert "Invalid parameters found" in str(error)
+        return None
+    return json.loads(invocations.answer(found))["predictions"]
 
 
 def test_tensors_get_the_declared_type(saved: Path) -> None:

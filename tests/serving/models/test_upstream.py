@@ -288,6 +288,8 @@ def test_a_version_cannot_change_the_host() -> None:
 def test_mlflows_forms() -> None:
     frame = Payload("frame", ("a", "w"), (np.array([1, 2]), np.array(["x", None], dtype=object)))
     assert json.loads(invocation(frame)) == {"dataframe_split": {"columns": ["a", "w"], "data": [[1, "x"], [2, None]]}}
+    frame.params = {"k": 2}
+    assert json.loads(invocation(frame))["params"] == {"k": 2}
     assert json.loads(invocation(tensor(np.ones((1, 2))))) == {"inputs": [[1.0, 1.0]]}
     named = Payload("tensors", ("a", "b"), (np.ones(1), np.zeros((1, 1))))
     assert json.loads(invocation(named)) == {"inputs": {"a": [1.0], "b": [[0.0]]}}

@@ -69,7 +69,7 @@ def assert_same(payload: Payload, given: Any) -> None:
 
 
 def both(body: bytes) -> None:
-    assert_same(invocations.parse(body, JSON_TYPE).payload, by_mlflow(body))
+    assert_same(invocations.parse(body, JSON_TYPE), by_mlflow(body))
 
 
 def split(data: Any, **others: Any) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def test_what_numpy_or_pandas_take_by_accident_is_refused(body: bytes, why: str)
 
 def test_bombs_of_text_and_of_holes_stay_small() -> None:
     wide = json.dumps({"instances": ["a" * 2**20, *["b"] * 100_000]}).encode()
-    assert invocations.parse(wide, JSON_TYPE).payload.rows == 100_001
+    assert invocations.parse(wide, JSON_TYPE).rows == 100_001
     sparse = json.dumps({"dataframe_records": [{f"c{place}": 1} for place in range(20_000)]}).encode()
     with pytest.raises(BadInput, match="give every row every name"):
         invocations.parse(sparse, JSON_TYPE)
@@ -224,7 +224,7 @@ def test_bombs_of_text_and_of_holes_stay_small() -> None:
 
 def test_ten_thousand_columns() -> None:
     names = [f"c{place}" for place in range(10_000)]
-    payload = invocations.parse(json.dumps(split([list(range(10_000))] * 2, columns=names)).encode(), JSON_TYPE).payload
+    payload = invocations.parse(json.dumps(split([list(range(10_000))] * 2, columns=names)).encode(), JSON_TYPE)
     assert payload.names == tuple(names) and payload.rows == 2
 
 
@@ -239,7 +239,7 @@ def test_ten_thousand_columns() -> None:
     ],
 )
 def test_content_types_that_are_taken(content_type: str) -> None:
-    assert invocations.parse(b'{"inputs": [1]}', content_type).payload.rows == 1
+    assert invocations.parse(b'{"inputs": [1]}', content_type).rows == 1
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def forms(draw: st.DrawFn) -> Any:
 @given(forms())
 def test_any_form_is_read_as_mlflow_reads_it(document: Any) -> None:
     body = json.dumps(document).encode()
-    assert_same(invocations.parse(body, JSON_TYPE).payload, by_mlflow(body))
+    assert_same(invocations.parse(body, JSON_TYPE), by_mlflow(body))
 
 
 ANY = st.recursive(
@@ -376,9 +376,9 @@ def only_bad_input(body: bytes, content_type: str | None) -> None:
     except BadInput as error:
         assert str(error).endswith(".") and len(str(error)) < 400
         return
-    assert request.payload.rows >= 1
-    assert {len(array) for array in request.payload.arrays} == {request.payload.rows}
-    assert json.loads(invocations.answer(request.payload)).keys() == {"predictions"}
+    assert request.rows >= 1
+    assert {len(array) for array in request.arrays} == {request.rows}
+    assert json.loads(invocations.answer(request)).keys() == {"predictions"}
 
 
 @given(payloads())

@@ -4,10 +4,11 @@
 
 A frame, both ways: the lengths of its two parts (`<IQ`), a JSON head, and the raw numbers that the head describes, each
 array beginning at a multiple of 16 bytes. Requests: {"id", "do": "load", …} as `worker.Session.load` takes it, once, then
-{"id", "do": "infer", "deadline", "kind", "names", "arrays"}. Replies have the same ids in the same order: {"ok",
-"classes"}; {"kind", "names", "arrays"}; {"expired"} for a call that nobody waits for any more; or {"error": {"kind",
-"message"}} with kind `user` (nothing to load), `bad_input`, `raised` or `nonsense`. The socket is private, so what user
-code prints cannot mix with it. When the other end is closed the whole process group ends. Works on Python 3.9 and newer.
+{"id", "do": "infer", "deadline", "kind", "names", "arrays"}, and "params" where a client gave some. Replies have the same
+ids in the same order: {"ok", "classes"}; {"kind", "names", "arrays"}; {"expired"} for a call that nobody waits for any more;
+or {"error": {"kind", "message"}} with kind `user` (nothing to load), `bad_input`, `raised` or `nonsense`. The socket is
+private, so what user code prints cannot mix with it. When the other end is closed the whole process group ends. Works on
+Python 3.9 and newer.
 
 A model receives a frame as a pandas DataFrame (without pandas as a list of dicts), a tensor as a numpy array, tensors as
 a dict of them.
@@ -30,6 +31,7 @@ import contextlib
 import datetime as dt
 import gc
 import importlib.util
+import inspect
 import json
 import select
 import signal
@@ -171,6 +173,20 @@ def given(kind: str, names: Any, arrays: Any) -> Any:
     return pd.DataFrame(flat)
 
 
+def called(call: Any, inputs: Any, params: Any) -> Any:
+    """What a model gives. Params go to one that takes them, and MLflow holds them against its signature; else they are ignored,
+    as MLflow's own server does it.
+    """
+    return call(inputs, params=params) if params and takes_params(call) else call(inputs)
+
+
+def takes_params(call: Any) -> bool:
+    try:
+        return "params" in inspect.signature(call).parameters
+    except (TypeError, ValueError):  # not written in Python
+        return False
+
+
 def listed(array: Any) -> Any:
     return array.tolist() if hasattr(array, "tolist") else array
 
@@ -234,7 +250,9 @@ class Service:
         if time.monotonic() > head["deadline"]:
             return pack({"id": head["id"], "expired": True})
         try:
-            values = self.session.call(given(head["kind"], head["names"], unpack(head, body)))
+            values = called(
+                self.session.call, given(head["kind"], head["names"], unpack(head, body)), head.get("params")
+            )
             kind, names, arrays = answered(values, self.worker)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its answer
             self.is_broken = isinstance(error, MemoryError)

@@ -124,7 +124,7 @@ class InProcessModel:
     def _ask(self, call: worker.Call, payload: Payload) -> Payload | Exception:
         try:
             given = child.given(payload.kind, payload.names, [own(array) for array in payload.arrays])
-            kind, names, arrays = child.answered(call(given), worker)
+            kind, names, arrays = child.answered(child.called(call, given, copy.deepcopy(payload.params)), worker)
             return Payload(kind, tuple(names), tuple(np.array(array) for array in arrays))  # its buffer may be reused
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its answer
             return fault_of(self._name, child.failure(error, worker))

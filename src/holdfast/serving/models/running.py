@@ -166,6 +166,8 @@ class Running(asyncio.Protocol):
     def _send(self, call: Call) -> None:
         given = call.payload
         head = {"id": call.number, "do": "infer", "deadline": call.deadline, "kind": given.kind, "names": given.names}
+        if given.params:
+            head["params"] = given.params
         try:
             self._write(head, given.arrays)
         except (TypeError, ValueError, RecursionError) as error:

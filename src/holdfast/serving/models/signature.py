@@ -98,6 +98,13 @@ def fitted(payload: Payload, signature: Signature) -> Payload:
     """
     if not signature.inputs:
         return payload
+    found = _fitted(payload, signature)
+    if payload.params is not None:
+        found.params = payload.params
+    return found
+
+
+def _fitted(payload: Payload, signature: Signature) -> Payload:
     if not signature.has_columns:
         fields = _matching(payload, signature)
         return _with_arrays(payload, [_as_tensor(a, f) for a, f in zip(payload.arrays, fields, strict=True)])

@@ -197,10 +197,15 @@ class UpstreamModel:
 def invocation(payload: Payload) -> bytes:
     """A payload as MLflow's server reads it; numbers that are not finite as the words that its JSON reader knows."""
     lists = [array.tolist() for array in payload.arrays]
+    document: dict[str, Any] = {} if payload.params is None else {"params": dict(payload.params)}
     if payload.kind == "frame":
         rows = list(zip(*lists, strict=True))
-        return dumps_any({"dataframe_split": {"columns": list(payload.names), "data": rows}})
-    return dumps_any({"inputs": lists[0] if payload.kind == "tensor" else dict(zip(payload.names, lists, strict=True))})
+        document["dataframe_split"] = {"columns": list(payload.names), "data": rows}
+    elif payload.kind == "tensor":
+        document["inputs"] = lists[0]
+    else:
+        document["inputs"] = dict(zip(payload.names, lists, strict=True))
+    return dumps_any(document)
 
 
 def predictions(document: Any) -> Payload:

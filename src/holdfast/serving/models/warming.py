@@ -280,6 +280,6 @@ def _saved_example(folder: Path, about: Any) -> Payload | None:
     if path is None or not path.is_file():
         return None
     try:
-        return invocations.parse(path.read_bytes(), "application/json").payload
+        return invocations.parse(path.read_bytes(), "application/json")
     except BadInput:
         return None

@@ -8,7 +8,6 @@ is named in the header alone, since `params` belong to the model and its signatu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -23,25 +22,20 @@ from holdfast.serving.served import BadInput
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-@dataclass(slots=True)
-class InvocationsRequest:
-    """A request; `params` go to the model as they are, None where there are none."""
-
-    payload: Payload
-    params: Mapping[str, Any] | None = None
-
-
-def parse(body: bytes, content_type: str | None) -> InvocationsRequest:
+def parse(body: bytes, content_type: str | None) -> Payload:
     """A request from body and Content-Type, application/json or text/csv, in UTF-8. Raises BadInput, whatever they are."""
     if _mime_type(content_type) == "text/csv":
-        return InvocationsRequest(csv_table.parse(body))
+        return csv_table.parse(body)
     document = loads(body, exact=True)
     given = [form for form in FORMS if form in document] if type(document) is dict else []
     if len(given) != 1:
         raise BadInput(
             f"Expected a JSON object with one of {', '.join(FORMS)}; found {', '.join(given) or 'none of them'}."
         )
-    return InvocationsRequest(_READ[given[0]](document[given[0]]), _params(document.get("params")))
+    payload = _READ[given[0]](document[given[0]])
+    if "params" in document:
+        payload.params = _params(document["params"])
+    return payload
 
 
 def answer(outputs: Payload) -> bytes:
