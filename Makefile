@@ -8,6 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE # images set it; then every process of a test compiles all that it imports again
 
 .PHONY: setup demo demo-incident demo-canary test test-slow check format bench docs docs-incident lock clean
 

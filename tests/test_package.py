@@ -17,11 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("mlflow", "pandas", "duckdb", "sklearn", "pyarrow", "scipy", "obstore", "deltalake", "numpy", "pydantic")
 
 
-def loaded_by(code: str) -> set[str]:
+def modules_loaded_by(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def loaded_by(code: str) -> set[str]:
+    return {name.partition(".")[0] for name in modules_loaded_by(code)}
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,8 @@ def test_documents_made_from_the_code_are_fresh(name: str) -> None:
 def test_a_run_with_nothing_to_do_loads_neither_scipy_nor_mlflow() -> None:
     loaded = loaded_by("import holdfast.cli.road, holdfast.pipeline.stages, holdfast.pipeline.road")
     assert not loaded & {"scipy", "mlflow", "pandas", "sklearn", "jinja2"}
+
+
+def test_judging_does_not_wait_for_the_second_that_scipy_stats_takes_to_load() -> None:
+    loaded = modules_loaded_by("import holdfast.pipeline.canary, holdfast.pipeline.gate, holdfast.pipeline.power")
+    assert not loaded & {"scipy.stats", "scipy.optimize"}

@@ -33,13 +33,9 @@ def run(folder: Path, function: str, *words: str) -> subprocess.CompletedProcess
         "-m",
         "pytest",
         "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        "/dev/null",
-        "--rootdir",
-        ".",
-        "test_user.py",
+        *("-p", "no:cacheprovider"),
+        *("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:xdist"),  # only slow to import
+        *("-c", "/dev/null", "--rootdir", ".", "test_user.py"),
     ]
     return subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True, check=False)
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from holdfast.config.schema import MetricGate
 from holdfast.data.holdout import Holdout, find_holdout
@@ -114,7 +114,7 @@ def _from_reports(workspace: Workspace, holdout: Holdout, metric: str) -> tuple[
             continue
         for check in report.checks:
             if check.name == f"{metric}.regression" and check.low is not None and check.high is not None and check.n:
-                z = float(norm.ppf((1 + (check.confidence or 0.95)) / 2))
+                z = float(ndtri((1 + (check.confidence or 0.95)) / 2))
                 if check.high > check.low:
                     return (check.high - check.low) / (2 * z), check.n, "from the last comparison"
     return None
@@ -139,5 +139,5 @@ def _from_champion(workspace: Workspace, holdout: Holdout, rows: Rows, metric: M
     )
     if own.low is None or own.high is None or own.high <= own.low:
         return None
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(ndtri((1 + confidence) / 2))
     return (own.high - own.low) / (2 * z), own.n, "from the champion, if the two models' errors correlate by 0.5"

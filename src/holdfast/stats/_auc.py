@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from holdfast.stats.interval import Bounds
 
@@ -37,11 +37,18 @@ def components(positive: npt.NDArray[np.bool_], scores: Floats) -> Components:
     m, n = int(positive.sum()), int((~positive).sum())
     if m == 0 or n == 0:
         raise ValueError("expected both classes among the labels, found only one")
-    ranks = rankdata(scores)
-    own_positive, own_negative = rankdata(scores[positive]), rankdata(scores[~positive])
+    ranks = _midranks(scores)
+    own_positive, own_negative = _midranks(scores[positive]), _midranks(scores[~positive])
     above = (ranks[positive] - own_positive) / n
     below = 1 - (ranks[~positive] - own_negative) / m
     return Components(float(above.mean()), above, below)
+
+
+def _midranks(values: Floats) -> Floats:
+    """Ranks from 1, the mean of theirs for equal values (n,)."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
 
 
 def auc_influence(positive: npt.NDArray[np.bool_], found: Components) -> Floats:
@@ -58,7 +65,7 @@ def logit_interval(found: Components) -> Callable[[float], Bounds]:
     error = float(np.sqrt(found.variance))
 
     def interval(confidence: float) -> Bounds:
-        z = float(norm.ppf((1 + confidence) / 2))
+        z = float(ndtri((1 + confidence) / 2))
         centre = np.log(found.auc / (1 - found.auc))
         half = z * error / (found.auc * (1 - found.auc))
         return float(1 / (1 + np.exp(half - centre))), float(1 / (1 + np.exp(-half - centre)))
@@ -71,7 +78,7 @@ def normal_interval(found: Components) -> Callable[[float], Bounds]:
     error = float(np.sqrt(found.variance))
 
     def interval(confidence: float) -> Bounds:
-        half = float(norm.ppf((1 + confidence) / 2)) * error
+        half = float(ndtri((1 + confidence) / 2)) * error
         return found.auc - half, found.auc + half
 
     return interval

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from holdfast.stats._proportions import share_bounds
 from holdfast.stats.interval import Bounds, Estimate, measured
@@ -95,7 +95,7 @@ def _student(value: float, scaled: Floats) -> Callable[[float], tuple[float, flo
     error = float(scaled.std(ddof=1)) / np.sqrt(units)
 
     def interval(confidence: float) -> tuple[float, float]:
-        half = float(student.ppf((1 + confidence) / 2, units - 1)) * error
+        half = float(stdtrit(units - 1, (1 + confidence) / 2)) * error
         return value - half, value + half
 
     return interval

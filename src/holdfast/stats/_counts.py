@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from holdfast.stats._proportions import share_bounds
 from holdfast.stats.interval import Bounds
@@ -98,14 +98,14 @@ def bca_interval(value: float, drawn: Floats, left_out: Floats, weights: Ints) -
     """
     ordered = np.sort(drawn)
     below = (np.searchsorted(ordered, value, "left") + np.searchsorted(ordered, value, "right")) / 2
-    bias = float(norm.ppf(np.clip(below / len(drawn), 1 / len(drawn), 1 - 1 / len(drawn))))
+    bias = float(ndtri(np.clip(below / len(drawn), 1 / len(drawn), 1 - 1 / len(drawn))))
     centre = np.average(left_out, weights=weights)
     second = float(np.sum(weights * (centre - left_out) ** 2))
     acceleration = float(np.sum(weights * (centre - left_out) ** 3)) / (6 * second**1.5) if second > 0 else 0.0
 
     def level(side: float) -> float:
-        z = bias + float(norm.ppf(side))
-        return float(norm.cdf(bias + z / max(1e-9, 1 - acceleration * z)))
+        z = bias + float(ndtri(side))
+        return float(ndtr(bias + z / max(1e-9, 1 - acceleration * z)))
 
     def interval(confidence: float) -> Bounds:
         side = (1 - confidence) / 2

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as sps
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def psi(
     smallest = ((x + y) / (x + y).sum()).min() * min(x.sum(), y.sum())
     if smallest >= ENOUGH_PER_BIN:
         spread = 1 / x.sum() + 1 / y.sum()
-        expected, p_value = float((len(x) - 1) * spread), float(sps.chi2.sf(value / spread, len(x) - 1))
+        expected, p_value = float((len(x) - 1) * spread), float(special.chdtrc(len(x) - 1, value / spread))
         method = f"PSI, χ²({len(x) - 1})"
     else:
         drawn = _index(*_deal(x, y, np.random.default_rng(seed), draws, exact=design_effect == 1))
@@ -89,7 +89,7 @@ def ks(reference_counts: ArrayLike, current_counts: ArrayLike, *, design_effect:
     n, m = reference.sum(), current.sum()
     value = float(np.abs(np.cumsum(reference) / n - np.cumsum(current) / m).max())
     spread = float(design_effect * (1 / n + 1 / m))
-    p_value = float(sps.kstwobign.sf(value / np.sqrt(spread)))
+    p_value = float(special.kolmogorov(value / np.sqrt(spread)))
     expected = float(np.sqrt(np.pi / 2) * np.log(2) * np.sqrt(spread))
     corrected = float(np.sqrt(max(0.0, value**2 - np.pi**2 / 12 * spread)))
     return Divergence(value, expected, corrected, p_value, int(n), int(m), "KS at the reference's edges")
@@ -140,5 +140,7 @@ def _tail(drawn: Floats, value: float) -> float:
     spread = float(drawn.std())
     if beyond >= _EXCEEDANCES or spread == 0:
         return counted
+    from scipy import stats as sps  # a second to import, and seldom needed
+
     skew = float(sps.skew(drawn))
     return float(min(counted, sps.pearson3.sf(value, skew, loc=drawn.mean(), scale=spread)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import stats as sps
+from scipy.special import ndtr, ndtri
 
 POWER = 0.80
 
@@ -37,8 +37,8 @@ def regression_power(standard_error: float, margin: float, confidence: float = 0
     if not (math.isfinite(standard_error) and standard_error > 0):
         raise ValueError(f"expected a positive standard error, found {standard_error}")
     z = _z(confidence)
-    reached = float(sps.norm.cdf(margin / standard_error - z))
-    return Power(reached, reached, margin + (z + float(sps.norm.ppf(POWER))) * standard_error)
+    reached = float(ndtr(margin / standard_error - z))
+    return Power(reached, reached, margin + (z + float(ndtri(POWER))) * standard_error)
 
 
 def flip_rate_variance(pfr: float, nfr: float, n: int) -> float:
@@ -63,12 +63,12 @@ def units_needed(sd_per_unit: float, margin: float, power: float = POWER, confid
         raise ValueError(f"expected a finite sd and a power within (0, 1), found {sd_per_unit} and {power}")
     if margin == 0:
         return None
-    return max(1, math.ceil(((_z(confidence) + float(sps.norm.ppf(power))) * sd_per_unit / margin) ** 2))
+    return max(1, math.ceil(((_z(confidence) + float(ndtri(power))) * sd_per_unit / margin) ** 2))
 
 
 def _z(confidence: float) -> float:
     """The normal quantile of a two-sided interval."""
-    return float(sps.norm.ppf((1 + confidence) / 2))
+    return float(ndtri((1 + confidence) / 2))
 
 
 def _check(margin: float, confidence: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as sps
+from scipy import special
 
 from holdfast.stats.interval import Estimate, measured
 
@@ -36,12 +36,14 @@ def quantile_interval(values: ArrayLike, q: float, confidence: float = 0.95) -> 
     ordered = np.sort(_finite(values, dimensions=1))
     _check(q, confidence)
     n = len(ordered)
-    ranks = sps.binom(n, q)
+    ranks = np.arange(n)
+    up_to = special.betainc(n - ranks, ranks + 1, 1 - q)  # P(Bin(n, q) ≤ rank)
+    beyond = special.betainc(ranks + 1, n - ranks, q)
 
     def interval(confidence: float) -> tuple[float | None, float | None]:
         side = (1 - confidence) / 2
-        below = int(np.searchsorted(ranks.cdf(np.arange(n)), side, side="right"))  # ranks l with P(Bin < l) ≤ side
-        above = int(np.searchsorted(-ranks.sf(np.arange(n)), -side, side="left"))  # first u − 1 with P(Bin ≥ u) ≤ side
+        below = int(np.searchsorted(up_to, side, side="right"))  # ranks l with P(Bin < l) ≤ side
+        above = int(np.searchsorted(-beyond, -side, side="left"))  # first u − 1 with P(Bin ≥ u) ≤ side
         return (float(ordered[below - 1]) if below else None), (float(ordered[above]) if above < n else None)
 
     needed = calls_needed(q, confidence)
@@ -128,7 +130,7 @@ class _Inversion:
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """The smallest and the largest shift that is not rejected; infinite where none is rejected on that side."""
-        critical = float(sps.t.ppf((1 + confidence) / 2, self.freedom))
+        critical = float(special.stdtrit(self.freedom, (1 + confidence) / 2))
         low = int(np.argmax(self.statistic < critical))
         high = len(self.statistic) - 1 - int(np.argmax(self.statistic[::-1] > -critical))
         return float(self.edges[low]), float(self.edges[high + 1])
