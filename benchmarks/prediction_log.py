@@ -161,8 +161,8 @@ def tables(folder: Path) -> None:
     payloads = timed("encode", lambda: [encode(each) for each in records], ROWS)
     asyncio.run(fill(folder / "table", payloads))
     paths = sealed(folder / "table", "predictions")
-    read = timed("read_payloads", lambda: [each for path in paths for each in read_payloads(path)[0]], ROWS)
-    table = timed("table_of", lambda: table_of(read), ROWS)
+    read = timed("read_payloads", lambda: [read_payloads(path)[0] for path in paths], ROWS)
+    table = timed("table_of", lambda: pa.concat_tables([table_of(each) for each in read]), ROWS)
     print(f"    {table.num_rows:,} rows, {sum(map(len, payloads)) / ROWS:.0f} bytes each")
     rows = [orjson.dumps(row) for row in table.slice(0, ROWS // 10).to_pylist()]
     timed("pyarrow.json instead", lambda: pyarrow.json.read_json(pa.BufferReader(b"\n".join(rows))), len(rows))
@@ -170,8 +170,8 @@ def tables(folder: Path) -> None:
     from deltalake import write_deltalake
 
     def compact() -> None:
-        found = [each for path in paths for each in read_payloads(path)[0]]
-        write_deltalake(str(folder / "delta"), table_of(found))
+        found = [table_of(read_payloads(path)[0]) for path in paths]
+        write_deltalake(str(folder / "delta"), pa.concat_tables(found))
 
     timed("segments to Delta", compact, ROWS)
 

@@ -122,6 +122,20 @@ def test_odd_names_and_missing_values_are_partitions_too(tables: DeltaTables) ->
     assert {file.path for file in table.files()} == table.listed()
 
 
+def test_text_in_dictionaries_is_the_same_text(tables: DeltaTables) -> None:
+    """Chunks with dictionaries of their own, as compaction decodes them."""
+    table = tables.predictions
+    texts = ["7", None, "8", "7", "9", None]
+    few = pa.chunked_array([pa.array(texts[:2]).dictionary_encode(), pa.array(texts[2:]).dictionary_encode()])
+    rows = pa.table({"prediction_id": [str(k) for k in range(6)], "version": few, "model": few, "variant": few})
+    rows = rows.append_column("time", pa.nulls(6, pa.timestamp("us", "UTC")))
+    assert add(table, rows)
+    found = pa.concat_tables([table.read(file, ["prediction_id", "version"]) for file in table.files()])
+    assert found.schema.field("version").type == pa.string()
+    assert dict(zip(*found.to_pydict().values(), strict=True)) == {str(k): text for k, text in enumerate(texts)}
+    assert sorted(file.partition["variant"] or "" for file in table.files()) == ["", "7", "8", "9"]
+
+
 def test_only_times_have_statistics(tables: DeltaTables) -> None:
     table = tables.predictions
     add(table, with_model(TIMED))

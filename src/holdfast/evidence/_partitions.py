@@ -43,12 +43,12 @@ class Layout:
         return pa.schema([*self.fields, *(pa.field(name, kinds.get(name, pa.string())) for name in self.partitions)])
 
     def fitting(self, rows: pa.Table) -> pa.Table:
-        """Exactly the columns of the files; those that `rows` lack are null."""
+        """Exactly the columns of the files; those that `rows` lack are null. What is a dictionary of them stays one."""
         arrays = [
-            rows.column(field.name).cast(field.type) if field.name in rows.schema.names else _nulls(rows, field)
+            _fitted(rows.column(field.name), field.type) if field.name in rows.schema.names else _nulls(rows, field)
             for field in self.fields
         ]
-        return pa.Table.from_arrays(arrays, schema=self.fields)
+        return pa.Table.from_arrays(arrays, self.fields.names).unify_dictionaries()
 
     def as_laid_out(self, rows: pa.Table) -> pa.Table:
         """The columns that `rows` have, as we write them: other writers have other kinds of text."""
@@ -110,6 +110,11 @@ def time_text(micros: int) -> str:
 def day_of(when: datetime) -> date:
     """The UTC day of a moment: the value of the column `day`."""
     return when.astimezone(UTC).date()
+
+
+def _fitted(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    is_same = pa.types.is_dictionary(column.type) and column.type.value_type == kind
+    return column if is_same else column.cast(kind)
 
 
 def _nulls(rows: pa.Table, field: pa.Field) -> pa.Array:

@@ -192,13 +192,17 @@ def away(key: str, data: bytes) -> None:
 
 
 def test_damage_is_kept_aside_and_told_and_the_rest_is_taken(tables: DeltaTables, tmp_path: Path) -> None:
-    write_segments(tmp_path, [predictions(*range(10))])
+    writer = SegmentWriter(tmp_path, "predictions", "a", durable=False)
+    for first in (0, 10, 20):
+        writer.append(predictions(*range(first, first + 10)))
+    writer.close()
     (path,) = sealed(tmp_path, "predictions")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     done = compact(tmp_path, tables)
-    assert done.rows == 9
+    assert done.rows == 20
+    assert ids_of(tables.predictions) == numbered([*range(10), *range(20, 30)])
     assert len(done.damaged) == 1
     assert Path(done.damaged[0]).is_file()
     assert sealed(tmp_path, "predictions") == []

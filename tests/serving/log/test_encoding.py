@@ -184,10 +184,11 @@ def test_hostile_texts() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b"P2" + encode(FIRST)[2:], r"expected records of the kind b'P1', found b'P2'\."),
-        (encode_outcome("e", "p", 0, "click", 1.0) + b"." * 40, "expected records of the kind b'P1', found b'O1'"),
+        (b"P1" + encode(FIRST)[2:], r"expected records of the kind b'P2', found b'P1'\."),
+        (encode_outcome("e", "p", 0, "click", 1.0) + b"." * 40, "expected records of the kind b'P2', found b'O1'"),
         (encode(FIRST)[:-1], "found another length"),
         (encode(FIRST) + b"x", "found another length"),
+        (encode(FIRST)[:58] + b"\x07" + encode(FIRST)[59:], "found another length"),  # of the model's name
         (b"P1", "found another length"),
     ],
 )

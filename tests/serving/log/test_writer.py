@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from holdfast.errors import OutsideError, UserError
-from holdfast.serving.log import segment_writer
+from holdfast.serving.log import frames, segment_writer
 from holdfast.serving.log.segments import damaged, read_payloads, sealed, unsealed
 from holdfast.serving.log.writer import LogUnavailable, LogWriter
 from tests.serving.log.disks import Limited, Tmpfs, tmpfs
@@ -70,7 +70,8 @@ def test_many_clients_share_groups(tmp_path: Path, run: Any, durable: bool) -> N
     with writing(tmp_path, durable=durable) as writer:
         assert run(gathered(writer, payloads)) == [True] * 500
         assert (writer.written, writer.dropped, writer.waiting, writer.failing) == (500, 0, 0, None)
-        assert 1 <= writer.groups < 50 and writer.bytes == sum(map(len, payloads)) + 12 * 500
+        lengths = sum(frames.LENGTH_BYTES + len(payload) for payload in payloads)
+        assert 1 <= writer.groups < 50 and writer.bytes == lengths + frames.FRAME_BYTES * writer.groups
         assert writer.write_seconds > 0
     assert everything(tmp_path) == payloads
 

@@ -23,10 +23,12 @@ from holdfast.serving.log.appending import Addition, append
 from holdfast.serving.log.cursor import is_shipped
 from holdfast.serving.log.encoding import outcomes_table_of, table_of
 from holdfast.serving.log.forgotten import Forgotten
+from holdfast.serving.log.payloads import Payloads
 from holdfast.serving.log.segments import DAMAGED, damaged, make_private, place, read_payloads, seal_orphans, sealed
 
 PREDICTIONS, OUTCOMES = "predictions", "outcomes"  # the streams, and the tables that they become
 BATCH_BYTES = 64 * 2**20  # of segments in one commit: a few times that in memory
+_READ_BYTES = 4 * 2**20
 _IDENTITY = "identity"
 
 
@@ -192,7 +194,9 @@ class _Batcher:
         return self.decoded([])
 
     def _decode(self, path: Path) -> pa.Table:
-        payloads, _ = read_payloads(path)
+        return pa.concat_tables([self._table(payloads) for payloads in _parts(path)] or [self.decoded([])])
+
+    def _table(self, payloads: Payloads) -> pa.Table:
         try:
             return self.decoded(payloads)
         except (Damaged, ValueError, pa.ArrowException) as error:
@@ -218,6 +222,14 @@ class _Batcher:
 
     def _writer(self, path: Path) -> str:
         return f"{folder_identity(self.folder)}/{place(path)[0]}"
+
+
+def _parts(path: Path) -> Iterator[Payloads]:
+    """The records of a segment, few enough at once for the processor's cache."""
+    payloads, offset = read_payloads(path, most=_READ_BYTES)
+    while payloads:
+        yield payloads
+        payloads, offset = read_payloads(path, offset, most=_READ_BYTES)
 
 
 def _batches(segments: Sequence[Path], most: int) -> Iterator[list[Path]]:

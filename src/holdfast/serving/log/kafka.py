@@ -23,6 +23,7 @@ from holdfast.serving.log.claims import Claim
 from holdfast.serving.log.cursor import Place, read_cursor, write_cursor
 from holdfast.serving.log.encoding import outcomes_table_of, table_of
 from holdfast.serving.log.messages import messages_of
+from holdfast.serving.log.payloads import Payloads
 from holdfast.serving.log.segments import count_records, make_private, place, read_payloads, sealed, unsealed
 
 _TABLES: dict[str, Callable[[Any], pa.Table]] = {"predictions": table_of, "outcomes": outcomes_table_of}
@@ -182,7 +183,7 @@ class KafkaShipper:
                 return bool(payloads)
         return False
 
-    def _produce(self, chunk: _Chunk, payloads: list[bytes]) -> None:
+    def _produce(self, chunk: _Chunk, payloads: Payloads) -> None:
         messages = list(messages_of(_TABLES[self.stream](payloads)))
         chunk.left = len(messages)
         self._under_way.append(chunk)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.errors import Damaged, OutsideError
 from holdfast.serving.log import frames
 from holdfast.serving.log.claims import Claim
+from holdfast.serving.log.payloads import Payloads
 
 SEALED, OPEN = ".seg", ".open"
 DAMAGED = "damaged"
@@ -25,22 +27,25 @@ DAMAGED = "damaged"
 logger = logging.getLogger(__name__)
 
 
-def read_payloads(path: str | Path, offset: int = 0, *, most: int | None = None) -> tuple[list[bytes], int]:
+def read_payloads(path: str | Path, offset: int = 0, *, most: int | None = None) -> tuple[Payloads, int]:
     """The whole records from `offset` on, and the offset behind the last of them, where the next call goes on.
 
     `offset` is 0 or what an earlier call gave. Reads about `most` bytes at once, None all; ([], offset) is the end, or what is
     whole of a segment that still grows. Damage is kept aside, see `damaged`. FileNotFoundError where there is no such segment,
-    OutsideError where damage cannot be kept, Damaged where a newer Holdfast wrote it.
+    OutsideError where damage cannot be kept, Damaged where another release of Holdfast wrote it.
     """
-    path, data, marker, is_whole = _opened(Path(path), offset, most)
+    path, file, head = _opened(Path(path))
     begin = max(offset, frames.HEADER_BYTES)
-    found = frames.scan(data, marker)
+    with file:
+        file.seek(begin)
+        data, found = _scanned(file, frames.marker_in(head), most or -1)
+        is_whole = not file.read(1)
     gaps = [(begin + first, begin + last) for first, last in found.gaps]
     end = begin + found.end
     if is_whole and path.suffix == SEALED and found.end < len(data):
         gaps.append((end, begin + len(data)))
         end = begin + len(data)
-    if offset == 0 and path.suffix == SEALED and _identity(path) is None:
+    if offset == 0 and path.suffix == SEALED and frames.identity_in(head) is None:
         gaps.append((0, frames.HEADER_BYTES))
     for gap in gaps:
         _keep_aside(path, *gap)
@@ -49,9 +54,12 @@ def read_payloads(path: str | Path, offset: int = 0, *, most: int | None = None)
 
 def count_records(path: str | Path, offset: int = 0) -> tuple[int, int]:
     """How many records there are from `offset` on, and the offset behind them; quicker than reading them."""
-    _, data, marker, _ = _opened(Path(path), offset, None)
-    found, end = frames.count(data, marker)
-    return found, max(offset, frames.HEADER_BYTES) + end
+    _, file, head = _opened(Path(path))
+    begin = max(offset, frames.HEADER_BYTES)
+    with file:
+        file.seek(begin)
+        found, end = frames.count(file.read(), frames.marker_in(head))
+    return found, begin + end
 
 
 def sealed(folder: str | Path, stream: str) -> list[Path]:
@@ -157,30 +165,24 @@ def _named(folder: str | Path, stream: str, suffix: str) -> list[Path]:
     return sorted((path for path in found if path.stem.rpartition("-")[2].isdecimal()), key=place)
 
 
-def _opened(path: Path, offset: int, most: int | None) -> tuple[Path, bytes, bytes, bool]:
-    """The segment by the name that it has now, its bytes from `offset` on, its marker, and whether these are all."""
+def _opened(path: Path) -> tuple[Path, BinaryIO, bytes]:
+    """The segment by the name that it has now, open, and its first bytes, which say its frames' marker."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         path = path.with_suffix(SEALED)  # it was sealed a moment ago
         file = path.open("rb")
-    with file:
-        marker = frames.marker_in(file.read(frames.HEADER_BYTES + 4))
-        file.seek(max(offset, frames.HEADER_BYTES))
-        data = file.read() if most is None else _some(file.read, most, marker)
-        is_whole = most is None or not file.read(1)
-    return path, data, marker, is_whole
+    return path, file, file.read(frames.HEADER_BYTES + 4)
 
 
-def _some(read: Callable[[int], bytes], most: int, marker: bytes) -> bytes:
-    """About `most` bytes, more where no whole record is in them."""
-    data = read(most)
-    while data and not frames.scan(data, marker).payloads:
-        more = read(max(most, len(data)))
-        if not more:
-            break
+def _scanned(file: BinaryIO, marker: bytes, most: int) -> tuple[bytes, frames.Scan]:
+    """About `most` bytes (−1: all) and what they hold; more where no whole record is in them."""
+    data = file.read(most)
+    found = frames.scan(data, marker)
+    while not found.payloads and (more := file.read(max(most, len(data)))):
         data += more
-    return data
+        found = frames.scan(data, marker)
+    return data, found
 
 
 def _identity(path: Path) -> bytes | None:
