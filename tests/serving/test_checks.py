@@ -37,6 +37,8 @@ TWO = Payload("tensors", ("a", "b"), (np.zeros(2), np.zeros((2, 3))))
         (tensor(np.zeros(2), "y"), VECTOR, None),
         (tensor(np.zeros(2), "y"), COLUMN, None),
         (tensor(np.zeros((2, 1)), "y"), COLUMN, None),
+        (tensor(np.zeros((2, 1)), "y"), VECTOR, None),
+        (tensor(np.zeros((2, 2)), "y"), VECTOR, "its signature says"),
         (tensor(np.zeros((2, 2)), "y"), COLUMN, "its signature says"),
         (tensor(np.zeros((2, 3)), "other"), THREE, None),
         (tensor(np.zeros((2, 4)), "y"), THREE, "(2, 4)"),

@@ -48,8 +48,10 @@ def _against_spec(outputs: Payload, wanted: tuple[TensorSpec, ...]) -> str | Non
 
 
 def _fits(array: npt.NDArray[Any], spec: TensorSpec) -> bool:
-    """Whether each axis has the length that the spec says; −1 takes any, and a column (n, 1) may come as (n,)."""
-    shape = array.shape
-    if len(spec.shape) == len(shape) + 1 and spec.shape[-1] in (1, -1):
+    """Whether each axis has the length that the spec says; −1 takes any, and a column is (n, 1) or (n,)."""
+    shape, wanted = array.shape, spec.shape
+    if len(wanted) == len(shape) + 1 and wanted[-1] in (1, -1):
         shape = (*shape, 1)
-    return len(shape) == len(spec.shape) and all(w in (-1, n) for w, n in zip(spec.shape, shape, strict=True))
+    elif len(wanted) == len(shape) - 1 and shape[-1] == 1:  # MLServer gives every vector a second axis
+        shape = shape[:-1]
+    return len(shape) == len(wanted) and all(w in (-1, n) for w, n in zip(wanted, shape, strict=True))

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from holdfast.environment.build import find_uv
 from holdfast.release.routers.kubernetes import Document
+from tests.fixtures.fetching import fetched, unavailable
 
 NPM = ("@kubernetes-models/gateway-api@2.0.0", "@kubernetes-models/argo-rollouts@2.0.0")
 KSERVE = "kserve==0.21.0"
@@ -33,24 +31,6 @@ const said = JSON.parse(text).map((document) => {
 console.log(JSON.stringify(said));
 """
 _PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "object": object, "datetime": str}
-
-
-def unavailable(what: str) -> None:
-    """Skipped in one line, and failed in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-def fetched(command: list[str], folder: Path, what: str) -> None:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        unavailable(f"{what} cannot be fetched: {error}")
-    else:
-        if done.returncode:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip() and "complete log" not in line]
-            unavailable(f"{what} cannot be fetched: {said[-1] if said else 'no reason'}")
 
 
 def npm_validator(folder: Path) -> Callable[[list[Document]], list[str]]:

@@ -136,6 +136,7 @@ def test_a_connection_that_the_server_let_go_of_is_replaced() -> None:
         (http(500, b'{"error": "boom"}'), "raised", "answered 500: boom"),
         (http(503, b""), "overloaded", "answered 503: nothing"),
         (http(429, b"later"), "overloaded", "answered 429: later"),
+        (http(400, b'{"error": "Model m is not ready yet."}'), "overloaded", "answered 400: Model m is not ready"),
         (http(302, b"", "location: http://127.0.0.1:1/"), "raised", "answered 302"),
         (http(404, b'{"error": "no such model"}'), "raised", "answered 404: no such model"),
         (http(401, b""), "raised", "answered 401"),
@@ -169,19 +170,32 @@ def test_whatever_a_server_says_is_a_fault_in_one_sentence(answer: bytes | None,
     run(work())
 
 
-@pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_input_is_the_clients_mistake(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "said", "body"),
+    [
+        (400, "unexpected shape", b'{"error": "unexpected shape"}'),
+        (422, "unexpected shape", b'{"error": "unexpected shape"}'),
+        (
+            422,
+            "^body.inputs: not a list$",
+            b'{"detail": [{"loc": ["body", "inputs"], "msg": "not a list", "input": 5}]}',
+        ),
+        (422, "^no$", b'{"detail": "no"}'),
+        (422, "detail", b'{"detail": {"a": 1}}'),
+    ],
+)
+def test_a_refused_input_is_the_clients_mistake(status: int, said: str, body: bytes) -> None:
     ready = v2_server()
 
-    async def handle(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    async def handle(method: str, path: str, headers: dict[str, str], content: bytes) -> bytes:
         if path.endswith("/infer"):
-            return http(status, b'{"error": "unexpected shape"}')
-        return await ready(method, path, headers, body) or b""
+            return http(status, body)
+        return await ready(method, path, headers, content) or b""
 
     async def work() -> None:
         async with serving(handle) as (_, url):
             model = await UpstreamModel.start("1", url, "v2", "m")
-            with pytest.raises(BadInput, match="unexpected shape"):
+            with pytest.raises(BadInput, match=said):
                 await model.infer(numbers(1), 5)
             await model.close()
 
@@ -239,7 +253,16 @@ def test_a_server_that_is_never_ready() -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-            with pytest.raises(OutsideError, match=rf"version 1 was not ready at {url} within 0\.4 s"):
+            with pytest.raises(
+                OutsideError, match=rf"version 1 was not ready at {url} within 0\.4 s: Connect call failed"
+            ):
+                await UpstreamModel.start("1", url, "v2", "m", load_timeout=0.4)
+
+        async def absent(*_: object) -> bytes:
+            return http(404, b'{"error": "no such model"}')
+
+        async with serving(absent) as (_, url):
+            with pytest.raises(OutsideError, match=r"0\.4 s: /v2/models/m/ready answered 404: no such model"):
                 await UpstreamModel.start("1", url, "v2", "m", load_timeout=0.4)
 
     run(work())

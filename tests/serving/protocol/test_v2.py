@@ -136,6 +136,16 @@ def test_base64_is_bytes() -> None:
     assert payload.arrays[0].tolist() == [b"\xff", None]
 
 
+def test_pd_json_is_what_its_text_says() -> None:
+    """As MLServer's pandas codec writes columns that are neither all numbers nor all text."""
+    read = [parsed(one("BYTES", [n], texts, content_type="pd_json")).arrays[0] for n, texts in PD_JSON]
+    assert [array.tolist() for array in read] == [["a", None], [1, 2], [{"b": [1]}, [2]]]
+    assert [array.dtype.kind for array in read] == ["O", "i", "O"]
+
+
+PD_JSON = [(2, ['"a"', "null"]), (2, ["1", "2"]), (2, ['{"b": [1]}', "[2]"])]
+
+
 def test_what_comes_beside_the_inputs() -> None:
     request = v2.parse(
         body_of(
@@ -254,6 +264,7 @@ def test_a_bomb_is_refused_before_it_is_there() -> None:
         (body_of(one("BYTES", [1], ["%"], content_type="base64")), "base64 by"),
         (body_of(one("BYTES", [1], ["é"], content_type="base64")), "base64 by"),
         (body_of(one("BYTES", [1], ["a"], content_type="hex")), "content_type 'hex'"),
+        (body_of(one("BYTES", [1], ["a"], content_type="pd_json")), "pd_json by"),
         (body_of(one("FP64", [1], [1]), parameters={"content_type": "pd_json"}), "content_type 'pd_json'"),
         (body_of(one("FP64", [1], [1]), parameters=[]), "an object"),
         (body_of(one("FP64", [1], [1]), parameters={"a": []}), "text, numbers and booleans"),
@@ -447,6 +458,37 @@ def test_tritonclient_without_named_outputs_gets_bytes() -> None:
     headers, answer = v2.answer(request, request.payload, "m", "3")
     result = InferResult.from_response_body(answer, header_length=int(dict(headers)[LENGTH.encode()]))
     assert result.as_numpy("b").tolist() == [1.0, 2.0]
+
+
+# The other side: an upstream server is asked
+
+
+def test_a_server_that_knows_json_only_is_sent_null_for_nan() -> None:
+    for dtype in ("f2", "f4", "f8"):
+        _, body = v2.ask(Payload("frame", ("a", "b"), (np.array([1.5, np.nan], dtype), np.array([1, 2]))), binary=False)
+        assert [found["data"] for found in json.loads(body)["inputs"]] == [[1.5, None], [1, 2]]
+        with pytest.raises(BadInput, match="infinity"):
+            v2.ask(tensor(np.array([1.5, -np.inf], dtype)), binary=False)
+
+
+def upstreams(*outputs: Any, **others: Any) -> Payload:
+    return v2.parse_answer(json.dumps({"outputs": list(outputs), **others}).encode(), {}, "2")
+
+
+@pytest.mark.parametrize("version", ["2", "", None])
+def test_an_answer_may_say_its_version(version: str | None) -> None:
+    assert upstreams(one("FP64", [1], [1]), model_version=version).arrays[0].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("version", ["1", "02", 2, ["2"]])
+def test_the_answer_of_another_version_is_none(version: Any) -> None:
+    with pytest.raises(BadInput, match="answered"):
+        upstreams(one("FP64", [1], [1]), model_version=version)
+
+
+def test_content_types_that_only_its_clients_know_do_not_spoil_an_answer() -> None:
+    assert upstreams(one("BYTES", [1], ["{}"], content_type="hg_json")).arrays[0].tolist() == ["{}"]
+    assert upstreams(one("BYTES", [1], ["1"], content_type="pd_json")).arrays[0].tolist() == [1]
 
 
 # Properties

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9a-fA-F:]+")
 _PATH = re.compile(r"[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
 _FORM = "Write `serving: {upstream: http://HOST:PORT/v2/models/NAME/versions/{version}}`."
 _PROBE_SECONDS = 5.0
-_MODELS_OWN = "unexpected error while evaluating the model"  # MLflow answers 400 for what a model raises, too
+# 400 for what is no fault of the request: MLflow where the model raises, MLServer while it loads
+_RAISED, _LOADING = "unexpected error while evaluating the model", "is not ready yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,9 @@ class UpstreamModel:
         if protocol == "invocations":
             self._base = self._base.removesuffix("/invocations")
         self._is_binary = False
+        self._asks_for = version if self._base.endswith(f"/versions/{version}") else None
         self._asked = 0
+        self._why = "it has not answered yet"
         self._is_closing = False
         self._search: asyncio.Task[None] | None = None
 
@@ -95,7 +97,7 @@ class UpstreamModel:
         except TimeoutError:
             await upstream.close()
             raise OutsideError(
-                f"version {version} was not ready at {upstream._place.shown} within {load_timeout:g} s.",
+                f"version {version} was not ready at {upstream._place.shown} within {load_timeout:g} s: {upstream._why}.",
                 hint="Start its server, or correct `serving: {upstream: …}`.",
                 reason_code="upstream_unreachable",
             ) from None
@@ -155,14 +157,14 @@ class UpstreamModel:
         if answer.status == 200:
             try:
                 if self._protocol == "v2":
-                    return v2.parse_answer(bytes(answer.body), answer.headers)
+                    return v2.parse_answer(bytes(answer.body), answer.headers, self._asks_for)
                 return predictions(loads(bytes(answer.body), exact=True))
             except BadInput as error:
                 raise ModelFault("nonsense", f"{self._place.shown} gave no answer of its protocol: {error}") from None
         said = f"{self._place.shown} answered {answer.status}: {_said(answer)}"
-        if 400 <= answer.status < 500 and _is_clients(answer):
+        if _is_clients(answer):
             raise BadInput(_said(answer))
-        raise ModelFault("overloaded" if answer.status in (429, 503) else "raised", said)
+        raise ModelFault("overloaded" if answer.status in (429, 503) or _LOADING in said else "raised", said)
 
     # --- finding it ---
 
@@ -174,24 +176,31 @@ class UpstreamModel:
         """Return once it is ready."""
         pause = FIRST_PAUSE
         while True:
-            with contextlib.suppress(TimeoutError, OSError, BrokenAnswer):
+            try:
                 if await self._is_ready():
                     self._search = None
                     return
+            except (TimeoutError, OSError, BrokenAnswer) as error:
+                self._why = _reason(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _is_ready(self) -> bool:
         """Ask for its readiness and, of a V2 server, what it knows and whether it takes binary tensors."""
         if self._protocol == "invocations":
-            return (await self._http.request("GET", f"{self._base}/ping", _PROBE_SECONDS)).status == 200
-        if (await self._http.request("GET", f"{self._base}/ready", _PROBE_SECONDS)).status != 200:
+            return await self._says_yes(f"{self._base}/ping")
+        if not await self._says_yes(f"{self._base}/ready"):
             return False
         server = self._base.partition("/v2/models/")[0] + "/v2"
         extensions = _document(await self._http.request("GET", server, _PROBE_SECONDS)).get("extensions")
         self._is_binary = isinstance(extensions, list) and "binary_tensor_data" in extensions
         self.spec = spec_of(_document(await self._http.request("GET", self._base, _PROBE_SECONDS)))
         return True
+
+    async def _says_yes(self, path: str) -> bool:
+        answer = await self._http.request("GET", path, _PROBE_SECONDS)
+        self._why = f"{path} answered {answer.status}: {_said(answer)}"
+        return answer.status == 200
 
 
 def invocation(payload: Payload) -> bytes:
@@ -257,15 +266,27 @@ def _said(answer: Answer) -> str:
         document = loads(bytes(answer.body[: 1 << 16]))
     except BadInput:
         document = None
-    found = [document.get(name) for name in ("error", "message", "detail")] if isinstance(document, dict) else []
+    given = document if isinstance(document, dict) else {}
+    found = [given.get("error"), given.get("message"), _detail(given.get("detail"))]
     text = next((one for one in found if isinstance(one, str)), answer.body[:300].decode(errors="replace"))
     return " ".join(text.split())[:300] or "nothing"
 
 
+def _detail(detail: Any) -> Any:
+    """What FastAPI says of a body that it refuses, without the body: where, and what."""
+    try:
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in detail[:3])
+    except (TypeError, KeyError):
+        return detail
+
+
 def _is_clients(answer: Answer) -> bool:
-    """Whether a 4xx is about the input: not about who asks, where, or how often, and not a model that raised."""
-    return answer.status in (400, 413, 422) and _MODELS_OWN not in _said(answer)
+    """Whether it is about the input: not about who asks, where, or how often, and not a model that raised or is loading."""
+    said = _said(answer)
+    return answer.status in (400, 413, 422) and _RAISED not in said and _LOADING not in said
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,7 +1,8 @@
 """One tensor of the Open Inference Protocol read to an array: its datatype, its shape, and its data as JSON or bytes.
 
 FP16, FP32, FP64, INT8…64, UINT8…64 and BOOL are numpy's types; BF16 is read as float32, which holds it exactly. BYTES are str
-where they come as JSON and bytes where they come as bytes, unless the tensor's `content_type` says `str` or `base64`.
+where they come as JSON and bytes where they come as bytes, unless the tensor's `content_type` says `str`, `base64` or, of
+MLServer, `pd_json`: each is the text of a JSON value.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.serving.protocol._json import shown
-from holdfast.serving.protocol.arrays import MOST_AXES, Array, flattened, objects
+from holdfast.serving.protocol._json import loads, shown
+from holdfast.serving.protocol.arrays import MOST_AXES, Array, column, flattened, objects
 from holdfast.serving.served import BadInput
 
 DTYPES = {
@@ -31,7 +32,7 @@ DTYPES = {
 _SCALARS = {str, int, float, bool, NoneType}
 _INT = {int}
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_CONTENT_TYPES = {None, "np", "pd", "str", "base64"}
+_CONTENT_TYPES = {None, "np", "pd", "str", "base64", "pd_json"}
 
 
 @dataclass(slots=True)
@@ -50,8 +51,13 @@ class Tail:
         return begin
 
 
-def read(tensor: Any, tail: Tail | None, content_type: str | None = None) -> tuple[str, Array]:
-    """Name and array of a tensor; `content_type` is the request's, the tensor's own goes before. Raises BadInput."""
+def read(
+    tensor: Any, tail: Tail | None, content_type: str | None = None, *, is_answer: bool = False
+) -> tuple[str, Array]:
+    """Name and array of a tensor; `content_type` is the request's, the tensor's own goes before. Raises BadInput.
+
+    What an answer's unknown content types mean is between that model and its clients: its BYTES stay as they are.
+    """
     if type(tensor) is not dict:
         raise BadInput("Every tensor is an object with name, shape, datatype and data.")
     name, datatype = tensor.get("name"), tensor.get("datatype")
@@ -66,7 +72,7 @@ def read(tensor: Any, tail: Tail | None, content_type: str | None = None) -> tup
     except BadInput as error:
         raise BadInput(f"Tensor {shown(name)}: {error}") from None
     if datatype == "BYTES":
-        array = _converted(array, _content_type(parameters, content_type, name), name)
+        array = _converted(array, _content_type(parameters, content_type, name, is_answer), name)
     return name, array
 
 
@@ -200,11 +206,13 @@ def _unpacked(body: bytes, at: int, end: int, count: int) -> list[bytes]:
     return values
 
 
-def _content_type(parameters: Mapping[str, Any], of_request: str | None, name: str) -> str | None:
+def _content_type(parameters: Mapping[str, Any], of_request: str | None, name: str, is_answer: bool) -> str | None:
     content_type = parameters.get("content_type", of_request)
     if content_type not in _CONTENT_TYPES:
+        if is_answer:
+            return None
         raise BadInput(
-            f"Tensor {shown(name)} has the content_type {shown(content_type)}; known are np, pd, str and base64."
+            f"Tensor {shown(name)} has the content_type {shown(content_type)}; known are np, pd, str, base64 and pd_json."
         )
     return None if content_type is None else str(content_type)
 
@@ -218,4 +226,12 @@ def _converted(array: Array, content_type: str | None, name: str) -> Array:
             return objects(values).reshape(array.shape)
         except (binascii.Error, ValueError):
             raise BadInput(f"Tensor {shown(name)} is base64 by its content type, but its data is not.") from None
-    return array
+    return _from_json_texts(array, name) if content_type == "pd_json" else array
+
+
+def _from_json_texts(array: Array, name: str) -> Array:
+    try:
+        values = [None if v is None else loads(v if type(v) is bytes else v.encode()) for v in array.flat]
+    except BadInput:
+        raise BadInput(f"Tensor {shown(name)} is pd_json by its content type, but its data is no JSON.") from None
+    return column(values).reshape(array.shape)

@@ -3,7 +3,7 @@
 NaN and the infinities are read and written in JSON as the words NaN, Infinity and -Infinity, as Triton does (see `_json`); a
 null among numbers is NaN. A `content_type`, the request's or before it a tensor's own, is `pd` (every tensor a column of a
 frame, BYTES are text), `np` (a tensor, or tensors), `str` (BYTES are text) or a tensor's `base64` (text is BYTES). Without it
-a single tensor stays a tensor, and several are a frame where each is (n,) or (n, 1).
+a single tensor stays a tensor, and several are a frame where each is (n,) or (n, 1). MLServer's own `pd_json` is known, too.
 """
 
 from __future__ import annotations
@@ -85,20 +85,27 @@ def answer(request: V2Request, outputs: Payload, model: str, version: str) -> tu
 
 
 def ask(payload: Payload, *, binary: bool = True) -> tuple[Headers, bytes]:
-    """Headers and body that ask an upstream server. Raises BadInput where the protocol cannot express the payload."""
+    """Headers and body that ask an upstream server. Raises BadInput where the protocol cannot express the payload.
+
+    Without `binary` a NaN is null, for the servers that know JSON only (MLServer) refuse the words and read null as NaN.
+    """
     document: dict[str, Any] = {"parameters": {"binary_data_output": binary}}
     if payload.kind == "frame":
         document["parameters"]["content_type"] = "pd"
     names = [name or "input-0" for name in payload.names]
-    written = [write(n, a, binary=binary) for n, a in zip(names, payload.arrays, strict=True)]
+    written = [write(n, a, binary=binary, strict=True) for n, a in zip(names, payload.arrays, strict=True)]
     return _body(document, "inputs", written)
 
 
-def parse_answer(body: bytes, headers: Mapping[str, str]) -> Payload:
-    """What an upstream server answered. Raises BadInput for what is no answer of this protocol."""
+def parse_answer(body: bytes, headers: Mapping[str, str], version: str | None = None) -> Payload:
+    """What an upstream server answered. Raises BadInput for what is no answer of this protocol, or of another `version`."""
     document, tail = _opened(body, headers.get(JSON_LENGTH))
+    answered = document.get("model_version")
+    if version is not None and answered not in (None, "", version):
+        raise BadInput(f"version {shown(answered)} answered.")
     parameters = tensors.parameters_of(document, "the answer")
-    return _payload(document.get("outputs"), tail, "pd" if parameters.get("content_type") == "pd" else None)
+    content_type = "pd" if parameters.get("content_type") == "pd" else None
+    return _payload(document.get("outputs"), tail, content_type, is_answer=True)
 
 
 def server_metadata(version: str) -> bytes:
@@ -146,12 +153,12 @@ def _opened(body: bytes, json_length: str | None) -> tuple[dict[str, Any], tenso
     return document, tail
 
 
-def _payload(listed: Any, tail: tensors.Tail | None, content_type: Any) -> Payload:
+def _payload(listed: Any, tail: tensors.Tail | None, content_type: Any, *, is_answer: bool = False) -> Payload:
     if type(listed) is not list or not listed:
         raise BadInput("Expected a list with at least one tensor.")
     if content_type not in {None, "np", "pd", "str"}:
         raise BadInput(f"The content_type {shown(content_type)} is not known; known are np, pd and str.")
-    read = [tensors.read(tensor, tail, content_type) for tensor in listed]
+    read = [tensors.read(tensor, tail, content_type, is_answer=is_answer) for tensor in listed]
     if tail is not None and tail.at != len(tail.body):
         raise BadInput(f"The body goes on for {len(tail.body) - tail.at} bytes after the binary data of its tensors.")
     names, arrays = tuple([name for name, _ in read]), tuple([array for _, array in read])

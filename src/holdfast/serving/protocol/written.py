@@ -29,10 +29,11 @@ class Written:
     data: bytes | None = None
 
 
-def write(name: str, array: Array, *, binary: bool) -> Written:
+def write(name: str, array: Array, *, binary: bool, strict: bool = False) -> Written:
     """An array as a tensor. Missing text has no binary form, so it is JSON then, which clients tell apart by tensor.
 
-    Raises BadInput where it cannot be expressed the way it was asked for, ModelFault where in none.
+    NaN is a word in JSON, or null with `strict`. Raises BadInput where it cannot be expressed the way it was asked for,
+    ModelFault where in none.
     """
     array, datatype = _typed(name, array)
     document: dict[str, Any] = {"name": name, "shape": array.shape, "datatype": datatype}
@@ -44,7 +45,7 @@ def write(name: str, array: Array, *, binary: bool) -> Written:
         return Written(document, data)
     if parameters:
         document["parameters"] = parameters
-    document["data"] = _json_data(name, array, datatype)
+    document["data"] = _json_data(name, array, datatype, strict)
     return Written(document)
 
 
@@ -80,15 +81,23 @@ def _typed_objects(name: str, array: Array) -> tuple[Array, str]:
     return typed.reshape(array.shape), _DATATYPES[typed.dtype]
 
 
-def _json_data(name: str, array: Array, datatype: str) -> Any:
+def _json_data(name: str, array: Array, datatype: str, strict: bool) -> Any:
     flat = array.ravel()
     if datatype == "BYTES":
         return _json_text(name, flat)
     if datatype in {"FP16", "BF16"}:
         flat = flat.astype(np.float32)
     if flat.dtype.kind == "f" and not is_finite(flat):
+        if strict:
+            return _with_nulls(name, flat)
         return orjson.Fragment(json.dumps(flat.tolist(), separators=(",", ":")))
     return flat
+
+
+def _with_nulls(name: str, flat: Array) -> Array:
+    if np.isinf(flat).any():
+        raise BadInput(f"Tensor {shown(name)} holds an infinity, and the model's server reads strict JSON only.")
+    return flat  # orjson writes NaN as null
 
 
 def _json_text(name: str, flat: Array) -> list[str | None]:
