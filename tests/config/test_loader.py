@@ -82,6 +82,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
             ["at least one of"],
         ),
         ("data:\n", "data: [\n", None, ["no YAML"]),
+        ("data:\n", "serving: {mode: in_process, memory: 2GB}\ndata:\n", None, ["processes and memory", "in_process"]),
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, place: str | None, words: list[str]) -> None:

@@ -37,6 +37,8 @@ class ServingConfig(Strict):
     allow_other_environment: list[str] = []  # versions that may run in an environment other than their own
     upstream: str | None = None  # for `upstream`: a URL with {version} in it
     upstream_protocol: Literal["v2", "invocations"] = "v2"
+    processes: int = Field(default=1, ge=1)  # of each version in `environment`
+    memory: ByteSize | None = None  # that each of them may hold; one that holds more is started anew
     timeout: Duration = timedelta(seconds=2)  # of one call of a model
     load_timeout: Duration = timedelta(minutes=5)
     queue: int = Field(default=256, ge=1)  # requests under way at once; more are refused
@@ -56,4 +58,8 @@ class ServingConfig(Strict):
     def _upstream_is_told(self) -> ServingConfig:
         if self.mode == "upstream" and "{version}" not in (self.upstream or ""):
             raise ValueError("mode upstream expects `upstream`, a URL with {version} in it")
+        if self.mode != "environment" and (self.processes > 1 or self.memory is not None):
+            raise ValueError(
+                f"processes and memory are for mode environment, where versions have their own; found {self.mode}"
+            )
         return self

@@ -27,6 +27,7 @@ from holdfast.models.recorded import save_predictions
 from holdfast.models.reference import model_digest
 from holdfast.release.state import ReleaseVersion
 from holdfast.serving.models.loading import Loaded, Progress, Source, load
+from holdfast.serving.models.process import ProcessModel
 from holdfast.serving.models.warming import Golden, golden_rows, load_warm, warm
 from holdfast.serving.payload import Payload, tensor
 from holdfast.serving.served import ModelSpec, TensorSpec
@@ -139,6 +140,9 @@ def test_each_version_in_the_environment_it_was_trained_in(source: Source) -> No
         assert (await asked(source, one))[1] == [10.0, 20.0]
         assert time.monotonic() - start < 5
         assert len(list((source.cache / "environments").iterdir())) == 2
+        model = (await asked(source, one, processes=2, memory="1GB"))[0].model
+        assert isinstance(model, ProcessModel)
+        assert (len(model._processes), model._start.memory) == (2, 10**9)
 
     run(work())
 

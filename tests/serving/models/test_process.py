@@ -15,10 +15,12 @@ import pytest
 
 from holdfast.errors import OutsideError, UserError
 from holdfast.models.reference import CallableModel
+from holdfast.serving.gateway import Asked, Gateway
 from holdfast.serving.models.process import ProcessModel
 from holdfast.serving.models.running import LoadRequest, Running, Start
 from holdfast.serving.payload import Payload
 from holdfast.serving.served import BadInput, ModelFault
+from tests.serving.gateways import MemorySink, settings, table_with
 from tests.serving.models.conftest import in_process, numbers, process, request, run
 
 
@@ -103,20 +105,54 @@ def test_a_stuck_process_is_ended_after_twice_the_time(project: Path) -> None:
     run(work())
 
 
-def test_a_model_that_eats_memory_is_started_anew_at_its_limit(project: Path) -> None:
+def test_a_model_that_leaks_is_ended_at_its_limit_and_started_anew(project: Path) -> None:
     async def work() -> None:
-        model = await process(project, "eats", memory=600 << 20)
-        for _ in range(40):
-            try:
-                await model.infer(numbers(50), 10)
-            except ModelFault as error:
-                assert error.fault == "raised" and "MemoryError" in str(error)
-                break
-        else:
-            pytest.fail("it ate 2 GiB under a limit of 600 MiB")
+        model = await process(project, "eats", memory=300_000_000)
+
+        async def fed() -> None:
+            while True:
+                await model.infer(numbers(10), 10)
+                await asyncio.sleep(0.03)
+
+        with pytest.raises(ModelFault, match=r"held \d{3} MB, and serving\.memory allows 300 MB") as caught:
+            await fed()
+        assert caught.value.fault == "died"
         await back(model)
         await model.infer(numbers(1), 10)
         await model.close()
+
+    run(work())
+
+
+def test_the_champion_answers_for_a_canary_that_leaks(project: Path) -> None:
+    """Every request is answered while the canary's process is ended at its limit again and again."""
+
+    async def work() -> None:
+        champion = await process(project, "double")
+        canary = await process(project, "eats", version="2", memory=200_000_000)
+        sink = MemorySink()
+        gateway = Gateway("m", settings(breaker_faults=1000), sink)
+        gateway.route(table_with(champion, canary, share=1.0))
+        while canary.restarts < 2:
+            answered = await gateway.answer(Asked(numbers(20), lambda outputs, _: outputs, unit="u"))
+            assert answered.variant == "canary" and answered.version in {"1", "2"}
+            assert answered.content.arrays[0].tolist() == ([40.0] if answered.version == "1" else [20.0])
+            await asyncio.sleep(0.02)
+        assert {row["fault"] for row in sink.rows} == {None, "died"}
+        await asyncio.gather(champion.close(), canary.close())
+
+    run(work())
+
+
+def test_a_model_that_is_too_large_to_load_is_told(project: Path) -> None:
+    (project / "scoring.py").write_text("import time\nkept = bytearray(400 << 20)\ntime.sleep(60)\n")
+
+    async def work() -> None:
+        with pytest.raises(
+            OutsideError, match=r"the model was stopped: it held \d+ MB, .* 300 MB while loading"
+        ) as caught:
+            await process(project, "double", memory=300_000_000)
+        assert caught.value.reason_code == "model_died"
 
     run(work())
 
@@ -269,13 +305,21 @@ def test_an_environment_without_numpy_and_pandas(project: Path) -> None:
 
 def test_a_rehearsal_is_asked_before_anything_else(project: Path) -> None:
     async def work() -> None:
-        model = await process(project, "eats", memory=600 << 20)
-        model.rehearse(numbers(20))
-        with pytest.raises(ModelFault):
-            await model.infer(numbers(4000), 10)
-        await back(model)
-        with pytest.raises(ModelFault, match="MemoryError"):
-            await model.infer(numbers(4000), 10)
+        model = await process(project, "counts", processes=2)
+        await model.rehearse(numbers(1), 10)
+        found = await asyncio.gather(*(model.infer(numbers(1), 10) for _ in range(4)))
+        assert [answer.arrays[0].tolist() for answer in found] == [
+            [1.0],
+            [1.0],
+            [2.0],
+            [2.0],
+        ]  # two processes, both asked
+        for _ in range(2):
+            with pytest.raises(ModelFault):
+                await model.infer(numbers(-1), 10)
+        while model.restarts < 2:
+            await asyncio.sleep(0.02)
+        assert (await model.infer(numbers(1), 10)).arrays[0].tolist() == [1.0]
         await model.close()
 
     run(work())

@@ -1,6 +1,6 @@
 """Runs in the user's environment, with nothing of Holdfast's but `worker.py`: loads one model and answers calls of it.
 
-    python child.py WORKER_PY SOCKET_FD MEMORY_BYTES
+    python child.py WORKER_PY SOCKET_FD
 
 A frame, both ways: the lengths of its two parts (`<IQ`), a JSON head, and the raw numbers that the head describes, each
 array beginning at a multiple of 16 bytes. Requests: {"id", "do": "load", …} as `worker.Session.load` takes it, once, then
@@ -322,14 +322,6 @@ def end_with_parent(connection: socket.socket) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def limit_memory(size: int) -> None:
-    """Make an allocation beyond `size` bytes of data fail with MemoryError, where the system can."""
-    import resource
-
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-
-
 def load_worker(path: str) -> Any:
     spec = importlib.util.spec_from_file_location("holdfast_worker", path)  # type: Any
     module = importlib.util.module_from_spec(spec)  # type: Any
@@ -337,14 +329,12 @@ def load_worker(path: str) -> Any:
     return module
 
 
-def main(worker_path: str, fd: int, memory: int) -> None:
+def main(worker_path: str, fd: int) -> None:
     os.set_inheritable(fd, False)
     connection = socket.socket(fileno=fd)
     threading.Thread(target=end_with_parent, args=(connection,), daemon=True).start()
-    if memory:
-        limit_memory(memory)
     serve(connection, Service(load_worker(worker_path)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -15,7 +15,7 @@ from holdfast.config.schema import ModelConfig
 from holdfast.config.serving import ServingConfig
 from holdfast.environment.build import Unbuildable
 from holdfast.environment.fingerprint import fingerprint
-from holdfast.errors import Damaged, HoldfastError, OutsideError, Refused
+from holdfast.errors import Damaged, HoldfastError, OutsideError, Refused, UserError
 from holdfast.models.reference import model_digest, read_mlmodel
 from holdfast.registry import Registry
 from holdfast.release.state import ReleaseVersion
@@ -77,7 +77,7 @@ class Loaded:
     note: str = ""
 
 
-async def load(version: ReleaseVersion, source: Source, serving: ServingConfig, *, processes: int = 1) -> Loaded:
+async def load(version: ReleaseVersion, source: Source, serving: ServingConfig) -> Loaded:
     """`version` loaded as `serving.mode` says, within `serving.load_timeout`; what is slow is done in threads.
 
     Raises Refused where it would run in an environment that is not its own and is not allowed by name, or where it needs a
@@ -94,7 +94,7 @@ async def load(version: ReleaseVersion, source: Source, serving: ServingConfig, 
             request = await asyncio.to_thread(_request, version, source, folder)
             signature = read_signature(read_mlmodel(folder), source.model.predict)
             start = _in_process if serving.mode == "in_process" else _in_environment
-            return await start(_Task(version, source, serving, folder, own, request, signature, processes))
+            return await start(_Task(version, source, serving, folder, own, request, signature))
     except TimeoutError:
         doing = source.progress.told().get(version.version)
         raise OutsideError(
@@ -114,7 +114,6 @@ class _Task:
     own: Own | None
     request: LoadRequest
     signature: Signature
-    processes: int
 
     @property
     def is_allowed(self) -> bool:
@@ -159,10 +158,18 @@ def _request(version: ReleaseVersion, source: Source, folder: Path) -> LoadReque
 
 async def _in_environment(task: _Task) -> Loaded:
     python, is_own, note = await asyncio.to_thread(_interpreter, task)
-    secrets = {task.serving.admin_token, task.serving.log.unit_key or ""}
-    start = Start(python=python, request=task.request, load_timeout=task.seconds, without=frozenset(secrets))
+    serving = task.serving
+    if serving.memory is not None and not Path("/proc/self/statm").exists():
+        raise UserError("serving.memory is watched through /proc, which this system does not have.")
+    start = Start(
+        python=python,
+        request=task.request,
+        load_timeout=task.seconds,
+        without=frozenset({serving.admin_token, serving.log.unit_key or ""}),
+        memory=serving.memory,
+    )
     with task.source.progress.of(task.version, "it is being loaded"):
-        model = await ProcessModel.start(task.version.version, start, task.signature, processes=task.processes)
+        model = await ProcessModel.start(task.version.version, start, task.signature, processes=serving.processes)
     return Loaded(model=model, folder=task.folder, is_own=is_own, note=note)
 
 
@@ -188,15 +195,15 @@ def _may_pass(error: HoldfastError) -> bool:
 
 
 async def _in_process(task: _Task) -> Loaded:
-    here = await asyncio.to_thread(fingerprint, sys.executable, task.source.root)
-    is_own = task.own is not None and here.digest == task.own.fingerprint.digest
+    is_own = False
     if task.own is None:
         task.refuse("none is recorded, and it would run in this process")
-    elif not is_own:
-        task.refuse(
-            f"this process has another one ({told(task.own.fingerprint, here)})",
-            "Write `serving: {mode: environment}`.",
-        )
+    else:
+        here = await asyncio.to_thread(fingerprint, sys.executable, task.source.root)
+        is_own = here.digest == task.own.fingerprint.digest
+        if not is_own:
+            why = f"this process has another one ({told(task.own.fingerprint, here)})"
+            task.refuse(why, "Write `serving: {mode: environment}`.")
     _refuse_shared_code(task)
     model = await InProcessModel.start(task.version.version, task.request, task.signature, load_timeout=task.seconds)
     return Loaded(model=model, folder=task.folder, is_own=is_own, note="in this process")

@@ -58,9 +58,11 @@ class ProcessModel:
     def is_alive(self) -> bool:
         return not self._is_closing and any(process.is_alive for process in self._processes)
 
-    def rehearse(self, payload: Payload) -> None:
-        """Ask this of every process that is started from now on, before anything else."""
-        self._start = dataclasses.replace(self._start, rehearsal=fitted(payload, self._signature))
+    async def rehearse(self, payload: Payload, timeout: float) -> None:
+        """Ask this of every process, and of each that is started from now on before anything else. No answer is told."""
+        rehearsal = fitted(payload, self._signature)
+        self._start = dataclasses.replace(self._start, rehearsal=rehearsal)
+        await asyncio.gather(*(one.infer(rehearsal, timeout) for one in self._processes), return_exceptions=True)
 
     async def infer(self, payload: Payload, timeout: float) -> Payload:
         if self._is_closing:

@@ -28,6 +28,7 @@ LARGEST_ANSWER = 1 << 30
 SENT_AHEAD = 64 << 20  # bytes that may wait for a process; more is refused
 _TAIL = 16_384
 _LAST_WORDS = 0.02  # seconds
+MEMORY_LOOK = 1.0  # seconds between two looks at what a process holds
 _OTHER_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
@@ -59,7 +60,7 @@ class LoadRequest(LoadedModel):
 class Start:
     """How a process is started. `env` is added to this process's environment, `without` names what it must not see.
 
-    `memory` is the most bytes of data it may hold, `load_timeout` in seconds. `rehearsal` is asked once before anything else.
+    `memory` is the most bytes that may be resident, `load_timeout` in seconds. `rehearsal` is asked once before anything else.
     """
 
     python: Path
@@ -238,6 +239,18 @@ class Running(asyncio.Protocol):
         if self._is_connected and self._owed and self.busy() >= 2 * self._owed[0].timeout:
             self.kill("timed_out", f"{self._start.name} was stopped: one call kept it busy for {self.busy():.1f} s")
 
+    def _limit_memory(self, process: subprocess.Popen[bytes]) -> None:
+        """Look once a second how much it holds, and end it where that is more than it may."""
+        limit = self._start.memory
+        if limit is None or process.poll() is not None:
+            return
+        held = resident(process.pid)
+        if held > limit:
+            allowed = f"serving.memory allows {limit / 1e6:,.0f} MB"
+            self.kill("died", f"{self._start.name} was stopped: it held {held / 1e6:,.0f} MB, and {allowed}")
+        else:
+            self._loop.call_later(MEMORY_LOOK, self._limit_memory, process)
+
     def kill(self, fault: Fault, reason: str) -> None:
         """End the process at once; what waits fails with this fault."""
         self._reason = self._reason or (fault, reason)
@@ -263,7 +276,7 @@ class Running(asyncio.Protocol):
         self._waiting.fail(self.death)
         self._owed.clear()
         if not self._loaded.done():
-            self._loaded.set_result({"died": f"{self._start.name} ended its process{self._how()} while loading."})
+            self._loaded.set_result({"died": f"{death} while loading."})
 
     def death(self) -> ModelFault:
         """Why it does not answer."""
@@ -298,6 +311,7 @@ class Running(asyncio.Protocol):
         try:
             await self._loop.connect_read_pipe(lambda: self._output, os.fdopen(read, "rb", 0))
             self._process = await asyncio.to_thread(self._spawn, theirs.fileno(), write)
+            self._limit_memory(self._process)
             ours.setblocking(False)
             await self._loop.create_unix_connection(lambda: self, sock=ours)
         except BaseException:
@@ -308,10 +322,9 @@ class Running(asyncio.Protocol):
             os.close(write)
 
     def _spawn(self, fd: int, output: int) -> subprocess.Popen[bytes]:
-        memory = self._start.memory or 0
         try:
             return subprocess.Popen(
-                [self._start.python, child.__file__, worker.__file__, str(fd), str(memory)],
+                [self._start.python, child.__file__, worker.__file__, str(fd)],
                 cwd=self._start.request.cwd,
                 env=self._start.variables(),
                 stdin=subprocess.DEVNULL,
@@ -322,6 +335,14 @@ class Running(asyncio.Protocol):
             )
         except OSError as error:
             raise UserError(f"{self._start.python} cannot be run: {error.strerror}.") from None
+
+
+def resident(process: int) -> int:
+    """Bytes of memory that a process holds now; 0 where it is gone. Only where there is /proc."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 class Output(asyncio.Protocol):

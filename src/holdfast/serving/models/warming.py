@@ -119,8 +119,6 @@ async def load_warm(
     source: Source,
     serving: ServingConfig,
     golden: Callable[[], Golden | None] = lambda: None,
-    *,
-    processes: int = 1,
 ) -> ServedModel:
     """A version that may take traffic: loaded, and warm. `golden` is asked in a thread.
 
@@ -128,7 +126,7 @@ async def load_warm(
     registry or network are away, UserError where the project is wrong. Nothing keeps running then.
     """
     try:
-        loaded = await load(version, source, serving, processes=processes)
+        loaded = await load(version, source, serving)
     except OutsideError as error:
         if error.reason_code in _OF_THE_MODEL:
             raise Refused(error.message, hint=error.hint, reason_code=error.reason_code) from None
@@ -169,7 +167,7 @@ async def warm(
         said = f"version {model.version} did not answer {_WORDS[asked]}: {error}."
         return Warmed(proves_nothing, said, asked, ("loaded",))
     if isinstance(model, ProcessModel):
-        model.rehearse(inputs)
+        await model.rehearse(inputs, timeout)
     checks = ("loaded", "answered", "sane", *notes)
     took = f"in {milliseconds:.0f} ms"
     if golden is None:
