@@ -49,6 +49,8 @@ PREDICTIONS = pa.schema(
 _TAG = b"P1"
 _HEAD = struct.Struct("<2sBxIqqdd8H2I")
 _LENGTH = struct.Struct("<I")
+_MANY = 16
+_NUMBERS = {float, int, bool}
 _FIELDS: list[Any] = [("tag", "S2"), ("override", "?"), ("_", "u1"), ("rows", "<u4"), ("time", "<i8"), ("epoch", "<i8")]
 _FIELDS += [("latency", "<f8"), ("share", "<f8"), ("texts", "<u2", (8,)), ("bodies", "<u4", (2,))]
 _HEADS = np.dtype(_FIELDS)
@@ -194,10 +196,20 @@ def _utf8(*parts: str) -> tuple[bytes, list[int]]:
 
 def _row_bodies(values: Sequence[Any]) -> tuple[bytes, bytes]:
     """How many bytes the JSON text of each value has, and those texts; None has none."""
-    bodies = [b"" if value is None else json_text(value) for value in values]
+    bodies = _number_bodies(values) or [b"" if value is None else json_text(value) for value in values]
     if len(bodies) == 1:
         return _LENGTH.pack(len(bodies[0])), bodies[0]
     return struct.pack(f"<{len(bodies)}I", *map(len, bodies)), b"".join(bodies)
+
+
+def _number_bodies(values: Sequence[Any]) -> list[bytes] | None:
+    """The texts of many numbers in a tenth of the time; None where there are few, or others."""
+    if len(values) < _MANY or not set(map(type, values)) <= _NUMBERS:
+        return None
+    try:
+        return orjson.dumps(values)[1:-1].split(b",")
+    except TypeError:  # more than 64 bits
+        return None
 
 
 def _unfit(sizes: Sequence[int]) -> Exception:
