@@ -11,6 +11,7 @@ import orjson
 
 from holdfast import __version__
 from holdfast.serving.admission import Overloaded
+from holdfast.serving.aside import LARGE_BODY
 from holdfast.serving.gateway import Answered, Asked, Gateway, NotReady, NotServing, Unanswered
 from holdfast.serving.http import (
     JSON,
@@ -116,7 +117,7 @@ class App:
             self._known(name)
         begun = time.perf_counter()
         headers = request.headers
-        asked = v2.parse(request.body, headers, self.limits.body)
+        asked = await self.gateway.aside(_is_large(request), v2.parse, request.body, headers, self.limits.body)
 
         def write(outputs: Payload, version: str) -> Written:
             return v2.answer(asked, outputs, self.gateway.model, version)
@@ -128,13 +129,17 @@ class App:
     async def _invocations(self, request: Request) -> Response:
         begun = time.perf_counter()
         headers = request.headers
-        payload = invocations.parse(decoded(request.body, headers, self.limits.body), headers.get("content-type"))
+        payload = await self.gateway.aside(_is_large(request), self._invocation, request)
 
         def write(outputs: Payload, version: str) -> Written:  # noqa: ARG001 - this protocol has no place for it
             return [JSON], invocations.answer(outputs)
 
         answered = await self.gateway.answer(Asked(payload, write, unit_of(headers), override_of(headers)))
         return self._told(answered, begun)
+
+    def _invocation(self, request: Request) -> Payload:
+        headers = request.headers
+        return invocations.parse(decoded(request.body, headers, self.limits.body), headers.get("content-type"))
 
     def _told(self, answered: Answered, begun: float) -> Response:
         headers, body = answered.content
@@ -189,7 +194,7 @@ class App:
         if self._outcomes is None:
             raise HttpError(404, "outcomes are not taken here.")
         try:
-            found = orjson.loads(request.body)
+            found = await self.gateway.aside(_is_large(request), orjson.loads, request.body)
         except orjson.JSONDecodeError as error:
             raise HttpError(400, f"expected outcomes as JSON: {error}.") from None
         entries = found.get("outcomes", [found]) if isinstance(found, dict) else found
@@ -198,6 +203,11 @@ class App:
         said = await self._outcomes(entries)
         is_taken = not entries or said.get("accepted") or said.get("repeated")
         return json_response(said, 200 if is_taken else 400)
+
+
+def _is_large(request: Request) -> bool:
+    """Whether reading it would hold up others; what a compressed body comes to is not known before."""
+    return len(request.body) > LARGE_BODY or "content-encoding" in request.headers
 
 
 def _as_http(error: Exception) -> HttpError:

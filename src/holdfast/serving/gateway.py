@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from holdfast.config.serving import ServingConfig
 from holdfast.serving.admission import Admission
+from holdfast.serving.aside import Aside, is_large
 from holdfast.serving.assignment import Assigned, Variant, assign
 from holdfast.serving.breaker import Breaker
 from holdfast.serving.checks import Layout, layout_of, nonsense
@@ -144,6 +145,7 @@ class Gateway:
         self._key = unit_key(settings.log.unit_key)
         self.metrics = metrics or Metrics()
         self.tracing, self.on_trip, self.observe = tracing, on_trip, observe
+        self.aside = Aside()
         self.admission = Admission(settings.queue, settings.canary_queue)
         self.breaker = Breaker(settings.breaker_faults, settings.breaker_window.total_seconds())
         self.table: RoutingTable | None = None
@@ -179,6 +181,7 @@ class Gateway:
         """Wait for what runs in the background."""
         while self._shadows:
             await asyncio.gather(*self._shadows, return_exceptions=True)
+        self.aside.close()
 
     def serving(self, version: str) -> ServedModel | None:
         """The champion or canary with this version."""
@@ -236,7 +239,7 @@ class Gateway:
         if last.outputs is None:
             await self._log_failure(request, first, last)
             raise Unanswered(last.error or _NO_REASON, assigned.variant, last.version)
-        await self._log(self._record(request, first, last), request.asked.payload)
+        await self._log(request, first, last)
         if assigned.shadow and table.canary is not None:
             self._begin_shadow(table.canary, request)
         return Answered(last.content, request.id, assigned.variant, last.version)
@@ -260,7 +263,7 @@ class Gateway:
             outputs = await model.infer(asked.payload, self._timeout)
             ended = time.perf_counter()
             self._check(model, request, outputs)
-            content = asked.write(outputs, version)
+            content = await self.aside(is_large(outputs), asked.write, outputs, version)
         except (ModelFault, BadInput) as found:
             error = found
         except Exception as found:  # noqa: BLE001 - a model is anybody's code
@@ -331,17 +334,23 @@ class Gateway:
             return values
         return kept_inputs(outputs, "all") or []
 
-    async def _log(self, record: Record, inputs: Payload) -> None:
+    async def _log(self, request: _Request, first: _Call, last: _Call) -> None:
         """Return when the record is kept. LogUnavailable where it cannot be and the project refuses then."""
-        if await self.sink.append(encode(record)) and self.observe is not None:
+        inputs = request.asked.payload
+        record, data = await self.aside(is_large(inputs), self._kept, request, first, last)
+        if await self.sink.append(data) and self.observe is not None:
             self.observe(record, inputs)
+
+    def _kept(self, request: _Request, first: _Call, last: _Call) -> tuple[Record, bytes]:
+        record = self._record(request, first, last)
+        return record, encode(record)
 
     async def _log_failure(self, request: _Request, first: _Call, last: _Call) -> None:
         """A request that got no answer is kept too, as far as the log is there: both variants' faults are compared."""
         if last is not first:
             self.metrics.fault("champion", last.version, last.fault or "raised")
         with contextlib.suppress(LogUnavailable):
-            await self._log(self._record(request, first, last), request.asked.payload)
+            await self._log(request, first, last)
 
     def _begin_shadow(self, canary: ServedModel, request: _Request) -> None:
         """Ask the canary what was answered already, where there is room for it."""
@@ -360,7 +369,7 @@ class Gateway:
         assigned = request.assigned._replace(variant="canary")
         shadow = request._replace(id=f"{request.id}.shadow", assigned=assigned)
         with contextlib.suppress(LogUnavailable):
-            await self._log(self._record(shadow, call, call), request.asked.payload)
+            await self._log(shadow, call, call)
 
     def _watch(self) -> None:
         watch = self.metrics.watch

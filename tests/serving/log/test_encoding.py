@@ -159,6 +159,13 @@ def test_whatever_a_model_answers_is_json(value: Any, text: str) -> None:
     json.loads(text)
 
 
+@given(st.lists(st.floats() | st.integers(-(2**70), 2**70) | st.booleans() | st.none(), min_size=16, max_size=40))
+def test_many_numbers_are_written_as_each_would_be(values: list[Any]) -> None:
+    for chosen in (values, [value for value in values if value is not None]):
+        found = table_of([encode(dataclasses.replace(FIRST, outputs=chosen))]).column("output").to_pylist()
+        assert found == [None if value is None else json_text(value).decode() for value in chosen]
+
+
 def test_nesting_without_end_is_told_and_not_raised() -> None:
     deep: list[Any] = []
     for _ in range(100_000):

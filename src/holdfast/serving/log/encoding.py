@@ -60,6 +60,8 @@ _FIELDS: list[Any] = [("tag", "S2"), ("_", "u2"), ("rows", "<u4"), ("time", "<i8
 _HEADS = np.dtype([*_FIELDS, ("common", "<u4"), ("bodies", "<u4", (2,)), ("texts", "<u2", (2,))])
 _COMMON = struct.Struct("<qd?x6H")
 _COMMON_TEXTS = ("model", "version", "variant", "served_by", "fault", "release")
+_MANY = 16
+_NUMBERS = {float, int, bool}
 
 OUTCOMES = pa.schema(
     {
@@ -233,10 +235,20 @@ def _utf8(*parts: str) -> tuple[bytes, list[int]]:
 
 def _row_bodies(values: Sequence[Any]) -> tuple[bytes, bytes]:
     """How many bytes the JSON text of each value has, and those texts; None has none."""
-    bodies = [b"" if value is None else json_text(value) for value in values]
+    bodies = _number_bodies(values) or [b"" if value is None else json_text(value) for value in values]
     if len(bodies) == 1:
         return _LENGTH.pack(len(bodies[0])), bodies[0]
     return struct.pack(f"<{len(bodies)}I", *map(len, bodies)), b"".join(bodies)
+
+
+def _number_bodies(values: Sequence[Any]) -> list[bytes] | None:
+    """The texts of many numbers in a tenth of the time; None where there are few, or others."""
+    if len(values) < _MANY or not set(map(type, values)) <= _NUMBERS:
+        return None
+    try:
+        return orjson.dumps(values)[1:-1].split(b",")
+    except TypeError:  # more than 64 bits
+        return None
 
 
 def _unfit(sizes: Sequence[int]) -> Exception:
