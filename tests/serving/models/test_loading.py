@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -209,6 +210,27 @@ def test_files_that_are_not_those_released(source: Source) -> None:
     (source.root / "models/1/factor.txt").write_text("11")
     with pytest.raises(Damaged, match=r"the files of models:/m/1 are sha256:.*, but sha256:.* was released"):
         run(asked(source, one))
+
+
+def test_a_registry_that_is_away_does_not_matter_where_the_files_were_kept(
+    source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, lineage = environment(source, a="1.0", mlflow="9.0")
+    one, two = version(source, "1", lineage), version(source, "2", lineage, factor=20)
+
+    def away() -> Any:
+        raise OutsideError("the registry is away.", reason_code="registry_unavailable")
+
+    gone = dataclasses.replace(source, registry=away)
+    with pytest.raises(OutsideError, match="the registry is away"):
+        run(asked(gone, one))
+    for number in ("1", "2"):
+        shutil.copytree(source.root / "models" / number, source.cache / "models" / f"kept-{number}")
+    assert [run(asked(gone, released))[1] for released in (one, two)] == [[10.0, 20.0], [20.0, 40.0]]
+    assert "Version 2 is loaded from what this machine has kept." in caplog.text
+    (source.cache / "models" / "kept-1" / "factor.txt").write_text("11")
+    with pytest.raises(OutsideError, match="the registry is away"):
+        run(asked(gone, one))
 
 
 def test_a_lost_environment_is_told(source: Source) -> None:

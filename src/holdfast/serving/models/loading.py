@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,9 @@ class Progress:
             version: f"{what}, for {now - since:,.0f} s so far"
             for version, what, since in reversed(list(self._under_way.values()))
         }
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +144,7 @@ def _files(version: ReleaseVersion, source: Source) -> Path:
     """The version's files on this machine, verified to be those that the ledger released."""
     name = f"models:/{source.model.name}/{version.version}"
     with source.progress.of(version, "its files are being fetched"):
-        folder = source.registry().download(name, source.cache / "models")
+        folder = _fetched(name, version, source)
         found = model_digest(folder)
     if found != version.digest:
         raise Damaged(
@@ -148,6 +152,20 @@ def _files(version: ReleaseVersion, source: Source) -> Path:
             hint=f"Delete {folder} if it was changed on this machine; else the registry's files were.",
         )
     return folder
+
+
+def _fetched(name: str, version: ReleaseVersion, source: Source) -> Path:
+    """From the registry; where it is away, the same files as this machine has kept them: their content is their name."""
+    place = source.cache / "models"
+    try:
+        return source.registry().download(name, place)
+    except OutsideError as error:
+        kept = (found.parent for found in sorted(place.glob("*/MLmodel")))
+        folder = next((folder for folder in kept if model_digest(folder) == version.digest), None)
+        if folder is None:
+            raise
+        _log.warning("%s Version %s is loaded from what this machine has kept.", error.message, version.version)
+        return folder
 
 
 def _request(version: ReleaseVersion, source: Source, folder: Path) -> LoadRequest:
