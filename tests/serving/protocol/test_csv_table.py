@@ -67,7 +67,7 @@ def test_csv_is_read_as_pandas_reads_it(text: str) -> None:
 
 def test_to_csv_of_pandas() -> None:
     frame = pd.DataFrame({"n": [1, 2], "x": [0.1, None], "t": ["a, b", 'c "d"'], "b": [True, False]})
-    payload = parse(frame.to_csv(index=False).encode(), "text/csv; charset=utf-8").payload
+    payload = parse(frame.to_csv(index=False).encode(), "text/csv; charset=utf-8")
     assert [array.dtype.kind for array in payload.arrays] == ["i", "f", "O", "b"]
     assert payload.arrays[2].tolist() == ["a, b", 'c "d"']
 
