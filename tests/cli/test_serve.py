@@ -21,7 +21,7 @@ from holdfast.pipeline.canary import Canary
 from holdfast.pipeline.workspace import Workspace
 from holdfast.release.routing import drawn
 from tests.cli.conftest import Type
-from tests.project import holdfast, search_path, set_parameters
+from tests.project import search_path
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -92,12 +92,10 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served_once(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served_once(trained_again: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 1 is champion, version 2 is staged, and the gateway is declared."""
     folder = tmp_path_factory.mktemp("served") / "project"
-    shutil.copytree(released, folder)
-    set_parameters(folder, "mode: good, shift: 0.001")
-    holdfast(folder, "run")
+    shutil.copytree(trained_again, folder)
     file = folder / "holdfast.yaml"
     file.write_text(file.read_text() + SERVED)
     return folder
