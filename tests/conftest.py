@@ -10,6 +10,20 @@ from pathlib import Path
 import pytest
 
 BUCKET = "holdfast-tests"
+LONGEST = (  # begin first, so that no core waits at the end
+    "tests/test_incident.py",
+    "examples/flight_delays/",
+    "tests/cli/",
+    "tests/release/test_",
+    "tests/snapshots/",
+    "tests/environment/",
+    "tests/registry/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of `testpaths` would do, but pytest sorts paths of which one holds another."""
+    items.sort(key=lambda item: next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), 99))
 
 
 @pytest.fixture(scope="session")

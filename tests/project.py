@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from holdfast.cli.app import app
 
 PROGRAM = Path(sys.executable).with_name("holdfast")
 
@@ -117,11 +121,22 @@ def holdfast(folder: Path, *words: str, status: int | None = 0, **environ: str) 
     return done
 
 
+def typed(folder: Path, *words: str, status: int | None = 0) -> Result:
+    """The same in this process, which has imported already what a command needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PATH", search_path())
+        result = CliRunner().invoke(app, list(words), prog_name="holdfast")
+    assert "Traceback" not in result.output
+    assert status is None or result.exit_code == status, f"{result.exit_code}\n{result.output}"
+    return result
+
+
 def search_path() -> str:
     """PATH with this environment's programs first, as an activated one has it."""
     return f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def document(folder: Path, *words: str, status: int | None = 0, **environ: str) -> dict[str, Any]:
-    """The one JSON document of a command."""
-    return dict(json.loads(holdfast(folder, *words, "--json", status=status, **environ).stdout))
+def document(folder: Path, *words: str, status: int | None = 0) -> dict[str, Any]:
+    """The one JSON document of a command typed in this process."""
+    return dict(json.loads(typed(folder, *words, "--json", status=status).stdout))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from holdfast.cli.app import app
-from tests.project import holdfast, make_project, search_path
+from tests.project import holdfast, make_project, search_path, set_parameters, typed
+from tests.shared import made_once
 
 Type = Callable[..., Result]
 
@@ -18,10 +18,25 @@ Type = Callable[..., Result]
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`holdfast run` and `release promote` have been typed here, for real."""
-    folder = make_project(tmp_path_factory.mktemp("released") / "project")
-    holdfast(folder, "run")
-    holdfast(folder, "release", "promote")
-    return folder
+
+    def make(folder: Path) -> None:
+        make_project(folder)
+        holdfast(folder, "run")
+        holdfast(folder, "release", "promote")
+
+    return made_once(tmp_path_factory, "released", make)
+
+
+@pytest.fixture(scope="session")
+def trained_again(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after another training: version 2 is staged beside the champion."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(released, folder)
+        set_parameters(folder, "mode: good, shift: 0.001")
+        typed(folder, "run")
+
+    return made_once(tmp_path_factory, "trained_again", make)
 
 
 @pytest.fixture
@@ -45,12 +60,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def type_() -> Type:
-    """Type a command in this process: `type_("run", status=1)`."""
+    """Type a command in this process, in the working directory: `type_("run", status=1)`."""
 
-    def typed(*words: str, status: int | None = 0) -> Result:
-        result = CliRunner().invoke(app, list(words), prog_name="holdfast")
-        assert "Traceback" not in result.output
-        assert status is None or result.exit_code == status, f"{result.exit_code}\n{result.output}"
-        return result
+    def in_working_directory(*words: str, status: int | None = 0) -> Result:
+        return typed(Path.cwd(), *words, status=status)
 
-    return typed
+    return in_working_directory

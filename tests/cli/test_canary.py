@@ -16,7 +16,7 @@ from holdfast.pipeline.workspace import Workspace
 from holdfast.release.attempt import Status
 from holdfast.release.routers import FileRouter
 from tests.cli.conftest import Type
-from tests.project import document, holdfast, search_path, set_parameters
+from tests.project import document, search_path
 from tests.traffic import write_traffic
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
@@ -34,12 +34,10 @@ release:
 
 
 @pytest.fixture(scope="session")
-def staged_once(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def staged_once(trained_again: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second version is staged, a canary declared, and the champion's log of thirty hours is there."""
     folder = tmp_path_factory.mktemp("staged") / "project"
-    shutil.copytree(released, folder)
-    set_parameters(folder, "mode: good, shift: 0.001")
-    holdfast(folder, "run")
+    shutil.copytree(trained_again, folder)
     file = folder / "holdfast.yaml"
     file.write_text(file.read_text() + RELEASE)
     write_traffic(folder / "log", datetime.now(UTC) - timedelta(hours=30), 30 * 3600 - 60, 60_000, 12_000)

@@ -6,21 +6,17 @@ virtual environment of its own that otherwise sees the packages of these tests.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import site
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from holdfast.cli.app import app
 from holdfast.environment.build import find_uv
-from tests.project import CONFIG, MODEL, TRAIN, holdfast, make_project, set_parameters
+from tests.project import CONFIG, MODEL, TRAIN, document, make_project, set_parameters, typed
 from tests.wheels import make_wheel
 
 SCALES = {"1.0": "x", "2.0": "x * 0.5", "3.0": "x + 1e-5"}
@@ -50,15 +46,6 @@ def environment(folder: Path, wheel: Path) -> Path:
     return python
 
 
-def document(folder: Path, *words: str, status: int = 0) -> dict[str, Any]:
-    """The one JSON document of a command typed in `folder`, in this process."""
-    with contextlib.chdir(folder):
-        result = CliRunner().invoke(app, [*words, "--json"], prog_name="holdfast")
-    assert "Traceback" not in result.output
-    assert result.exit_code == status, f"{result.exit_code}\n{result.output}"
-    return dict(json.loads(result.stdout))
-
-
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose champion was made with shoplib 1.0, with environments of all three versions beside it."""
@@ -75,8 +62,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.py").write_text(TRAIN)
     text = CONFIG.format(store=".holdfast").replace("model: cut", "model: {name: cut, python: env1/bin/python}")
     (folder / "holdfast.yaml").write_text(text.replace('"python train.py"', '"env1/bin/python train.py"') + SNAPSHOTS)
-    holdfast(folder, "run")
-    holdfast(folder, "release", "promote")
+    typed(folder, "run")
+    typed(folder, "release", "promote")
     return folder
 
 
@@ -104,7 +91,7 @@ def test_the_snapshot_holds_in_its_own_environment_and_not_in_another(project: P
 
 
 def test_a_snapshot_is_replaced_only_by_a_command_that_shows_what_it_accepts(project: Path) -> None:
-    refused = holdfast(project, "snapshot", "record", "--python", "env2", status=1)
+    refused = typed(project, "snapshot", "record", "--python", "env2", status=1)
     assert "→" in refused.stdout
     assert "--accept" in refused.stderr
     document(project, "snapshot", "check")  # still the champion's
@@ -178,7 +165,7 @@ def test_a_failure_is_explained_by_what_alone_brings_it(project: Path) -> None:
     set_parameters(project, "mode: bad")
     file = project / "holdfast.yaml"
     file.write_text(file.read_text().replace("  timeout: 2m\n", "  timeout: 2m\n  seed: 5\n"))
-    holdfast(project, "run", status=1)
+    typed(project, "run", status=1)
     found = document(project, "report", status=1)
     alone = {factor["factor"]: factor["alone"] for factor in found["explanation"]}
     assert alone == {"parameters": "fail", "seed": "pass"}
@@ -187,7 +174,7 @@ def test_a_failure_is_explained_by_what_alone_brings_it(project: Path) -> None:
 
 def test_one_change_needs_no_run_to_be_the_reason(project: Path) -> None:
     set_parameters(project, "mode: bad")
-    holdfast(project, "run", status=1)
+    typed(project, "run", status=1)
     (factor,) = document(project, "report", status=1)["explanation"]
     assert factor["factor"] == "parameters"
     assert factor["alone"] is None
@@ -195,7 +182,7 @@ def test_one_change_needs_no_run_to_be_the_reason(project: Path) -> None:
 
 
 def test_without_a_champion_there_is_nothing_to_score(fresh: Path) -> None:
-    assert holdfast(fresh, "gate", "--environment", status=2).stderr.count("\n") == 1
+    assert typed(fresh, "gate", "--environment", status=2).stderr.count("\n") == 1
     assert "no champion yet" in document(fresh, "gate", "--environment", status=2)["error"]["message"]
 
 
@@ -233,7 +220,7 @@ def test_functions_of_every_kind(fresh: Path, name: str, status: int, said: str)
     declared = f'\nsnapshots:\n  timeout: 2s\n  functions:\n    it: {{function: "odd:{name}", input: x}}\n'
     file = fresh / "holdfast.yaml"
     file.write_text(file.read_text() + declared)
-    done = holdfast(fresh, "snapshot", "record", status=status)
+    done = typed(fresh, "snapshot", "record", status=status)
     assert said in done.stderr
     assert "hello from" not in done.stdout
     if status:

@@ -17,17 +17,18 @@ from holdfast.pipeline.workspace import Workspace
 from holdfast.release.routing import drawn
 from tests.cli.conftest import Type
 from tests.project import search_path
-from tests.served import SERVE, TOKEN, Served, stage_second
+from tests.served import SERVE, SERVED, TOKEN, Served
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
 
 @pytest.fixture(scope="session")
-def served_once(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served_once(trained_again: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Version 1 is champion, version 2 is staged, and the gateway is declared."""
     folder = tmp_path_factory.mktemp("served") / "project"
-    shutil.copytree(released, folder)
-    stage_second(folder)
+    shutil.copytree(trained_again, folder)
+    file = folder / "holdfast.yaml"
+    file.write_text(file.read_text() + SERVED)
     return folder
 
 

@@ -111,7 +111,7 @@ def test_many_slices_raise_no_false_alarms() -> None:
         {"metrics": {"accuracy": {"max_regression": 0.5}}, "slices": {"by": ["cell"], "max_regression": 0.05}}
     )
     alarms = 0
-    for seed in range(25):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         cells = np.repeat(np.arange(40), 200).astype(str).astype(object)
         labels = np.ones(len(cells), dtype=int)
@@ -123,7 +123,7 @@ def test_many_slices_raise_no_false_alarms() -> None:
         )
         found = judge(evidence, gates, {"accuracy": get_metric("accuracy")})
         alarms += any(c.kind == "slice" and c.verdict is Verdict.FAIL for c in found)
-    assert alarms <= 3
+    assert alarms <= 1
 
 
 def test_small_slices_say_that_they_are_small() -> None:

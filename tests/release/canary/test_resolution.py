@@ -27,7 +27,7 @@ def test_the_margin_that_is_resolved_falls_with_the_root_of_the_users() -> None:
     assert few.margins[0] > few.margins[1] > few.margins[2]
 
 
-@pytest.mark.parametrize("rate", [0.2, 0.6])
+@pytest.mark.parametrize("rate", [pytest.param(0.2, marks=pytest.mark.slow), 0.6])
 def test_the_chance_of_an_equal_candidate_is_the_simulated_one(rate: float) -> None:
     """30 releases, seed 7; the binomial error of the simulation is 0.09 at most."""
     (found,) = resolutions(PLAN, baseline(rate * 86400))
