@@ -29,6 +29,7 @@ from holdfast.release.commands import Start
 from holdfast.release.controller import Controller, Sighting
 from holdfast.release.drill import drill
 from holdfast.release.routers.files import FileRouter
+from holdfast.release.routing import TrafficRouter
 from holdfast.store import open_store
 from holdfast.verdict import Verdict, utc_text
 from tests.release.steered import REPORT, plan
@@ -107,12 +108,12 @@ def act(place: Place, seed: int, told: Connection) -> None:
     while True:
         before = len(world.events)
         with suppress(HoldfastError):
-            _do(dice.choice(ACTS), dice, world, router, controller)
+            do(dice.choice(ACTS), dice, world, router, controller)
         events = world.events[before:]
         told.send([[event.number, event.digest] for event in events])
 
 
-def _do(what: str, dice: random.Random, world: World, router: FileRouter, controller: Controller) -> None:
+def do(what: str, dice: random.Random, world: World, router: TrafficRouter, controller: Controller) -> None:
     ledger, registry = world.ledger, world.registry
     if what == "stage":
         world.stage(dice.choice(NAMES))
@@ -137,7 +138,7 @@ def _do(what: str, dice: random.Random, world: World, router: FileRouter, contro
         _command(what, world, router)
 
 
-def _command(what: str, world: World, router: FileRouter) -> None:
+def _command(what: str, world: World, router: TrafficRouter) -> None:
     if what == "pause":
         pause(world.ledger, MODEL, reason="the dice")
     elif what == "resume":
@@ -206,8 +207,8 @@ def prepared(place: Place) -> None:
     controller = Controller(world.ledger, world.registry, router, MODEL, RandomWatch(random.Random(0)))
     controller.tick()
     world.stage("two")
-    _do("drill", random.Random(0), world, router, controller)
-    _do("start", random.Random(0), world, router, controller)
+    do("drill", random.Random(0), world, router, controller)
+    do("start", random.Random(0), world, router, controller)
 
 
 def _read(pipe: Any, acknowledged: dict[int, str]) -> int:

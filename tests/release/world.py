@@ -72,13 +72,16 @@ class World:
     def uri_of(self, name: str) -> str:
         return self.source.format(name=name)
 
+    def digest_of(self, name: str) -> str:
+        return digest(name.encode())
+
     def register(self, name: str) -> ReleaseVersion:
         return register(
             self.ledger,
             self.registry,
             MODEL,
             uri=self.uri_of(name),
-            digest=digest(name.encode()),
+            digest=self.digest_of(name),
             run_id=None,
             lineage={"commit": name},
         )
@@ -87,7 +90,7 @@ class World:
         """The digest of a stored and recorded report on `name` against the present champion."""
         champion = self.state.champion
         inputs = {
-            "candidate": digest(name.encode()),
+            "candidate": self.digest_of(name),
             "policy": POLICY_DIGEST,
             "champion": None if champion is None else champion.digest,
             "holdout": "sha256:h",
@@ -108,7 +111,7 @@ class World:
             MODEL,
             report=stored,
             verdict=verdict,
-            candidate={"uri": name, "digest": digest(name.encode())},
+            candidate={"uri": name, "digest": self.digest_of(name)},
             champion=None if champion is None else champion.version,
             policy=POLICY,
         )
