@@ -266,7 +266,7 @@ def test_a_load_that_takes_too_long_is_stopped_and_blocks_nothing(source: Source
 
 def test_what_was_being_done_is_said(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     _, lineage = environment(source, a="1.0", mlflow="9.0")
-    monkeypatch.setattr("holdfast.serving.models.loading.environment_at", lambda *_, **__: time.sleep(2))
+    monkeypatch.setitem(load.__globals__, "environment_at", lambda *_, **__: time.sleep(2))
     with pytest.raises(OutsideError, match=r"within 1 s: its environment is being made, for [01] s so far"):
         run(asked(source, version(source, lineage=lineage), load_timeout=timedelta(seconds=1)))
 
